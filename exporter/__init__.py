@@ -1,0 +1,1 @@
+"""From a diffusers UNet to a proven, annotated ONNX graph."""

@@ -1,0 +1,1 @@
+"""Rewrites of an onnx_ir graph, one pass a file."""

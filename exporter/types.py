@@ -1,0 +1,163 @@
+"""The frozen values that stages hand to one another; no behaviour beyond derivation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+Dtype = Literal["fp32", "fp16", "bf16"]
+Provider = Literal["auto", "cpu", "cuda"]
+WeightsMode = Literal["auto", "link", "copy"]
+
+TORCH_DTYPES: Mapping[Dtype, torch.dtype] = {
+    "fp32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+}
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One named tensor as the checkpoint stores it.
+
+    Attributes:
+        name: Parameter name as in ``state_dict()``, e.g. ``conv_in.weight``.
+        dtype: Stored dtype.
+        shape: Stored shape.
+        file: File that holds the bytes; None for generated weights.
+        offset: Absolute byte offset of the data in ``file``.
+        nbytes: Length of the data in bytes.
+    """
+
+    name: str
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    file: Path | None = None
+    offset: int = 0
+    nbytes: int = 0
+
+
+class Weights(Protocol):
+    """Where parameter values come from: a checkpoint on disk, or a seeded generator."""
+
+    @property
+    def tensors(self) -> Mapping[str, TensorSpec]:
+        """Every tensor by name, in a stable order."""
+
+    @property
+    def description(self) -> str:
+        """One line for people, e.g. ``random, seed 0`` or ``diffusion_pytorch_model...``."""
+
+    def read(self, name: str) -> torch.Tensor:
+        """One tensor in its stored dtype; memory is bounded by that tensor's size."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One graph input under its conventional diffusers name.
+
+    Attributes:
+        name: ``sample``, ``timestep``, ``encoder_hidden_states``, ``text_embeds``,
+            ``time_ids``, ``timestep_cond`` or ``class_labels``.
+        shape: Symbols ``B``, ``H``, ``W``, ``S`` and static sizes; ``timestep`` is ``()``.
+        dtype: ``"model"`` follows ``--dtype``; otherwise fixed.
+    """
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: Literal["model", "float32", "int64"] = "model"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A diffusers UNet before tracing: what it is, where its weights are, what it is fed.
+
+    Attributes:
+        name: What the user asked for: a preset, a folder's name or a hub id.
+        origin: How ``name`` was resolved.
+        class_name: ``UNet2DConditionModel`` or ``UNet2DModel``.
+        config: The diffusers config, without private keys other than ``_class_name``.
+        weights: The parameter values.
+        inputs: Graph inputs in order.
+        revision: Hub commit, when there is one.
+        size_multiple: Height and width must be multiples of this (1: any size from 8).
+    """
+
+    name: str
+    origin: Literal["preset", "folder", "hub"]
+    class_name: str
+    config: Mapping[str, Any]
+    weights: Weights
+    inputs: tuple[InputSpec, ...]
+    revision: str | None = None
+    size_multiple: int = 1
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """One finished step of the pipeline.
+
+    Attributes:
+        name: Stage or pass name.
+        seconds: Wall time.
+        nodes_before: Node count before, for steps that rewrite the graph.
+        nodes_after: Node count after.
+        note: One short remark for the closing table.
+    """
+
+    name: str
+    seconds: float
+    nodes_before: int | None = None
+    nodes_after: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What core code reports instead of printing.
+
+    Attributes:
+        stage: Name of the running stage.
+        done: Units done so far.
+        total: Units in all; None while unknown.
+        unit: ``"B"`` for bytes, else a plural noun such as ``"cases"``.
+        record: Set once, when the stage has finished.
+    """
+
+    stage: str
+    done: float = 0
+    total: float | None = None
+    unit: str = ""
+    record: StageRecord | None = None
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def quiet(_: Progress) -> None:
+    """An ``OnProgress`` that says nothing."""
+
+
+@dataclass(frozen=True)
+class ExportRequest:
+    """All that one export was asked to do; see ``python -m exporter -h``."""
+
+    target: Path
+    model: str = "sd15"
+    subfolder: str = "unet"
+    revision: str | None = None
+    variant: str | None = None
+    weights: WeightsMode = "auto"
+    dtype: Dtype | None = None
+    opset: int | None = None
+    flat: bool = False
+    check: bool = True
+    provider: Provider = "auto"
+    atol: float | None = None
+    rtol: float | None = None
+    seed: int = 0
+    keep_fp32: tuple[str, ...] = field(default=())

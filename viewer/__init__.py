@@ -1,0 +1,1 @@
+"""From an annotated ONNX graph to something one can see."""

@@ -1,0 +1,1 @@
+"""One file a format: Atlas to TensorBoard, Graphviz, Model Explorer, HTML."""
