@@ -63,7 +63,8 @@ class InputSpec:
     Attributes:
         name: ``sample``, ``timestep``, ``encoder_hidden_states``, ``text_embeds``,
             ``time_ids``, ``timestep_cond`` or ``class_labels``.
-        shape: Symbols ``B``, ``H``, ``W``, ``S`` and static sizes; ``timestep`` is ``()``.
+        shape: Symbols ``B``, ``H``, ``W``, ``S``, ``T`` and static sizes. ``timestep`` is
+            ``("T",)``: one for the whole batch, or one per sample.
         dtype: ``"model"`` follows ``--dtype``; otherwise fixed.
     """
 

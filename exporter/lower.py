@@ -1,0 +1,121 @@
+"""Traced program -> onnx_ir.Model without weight values; every node knows where it comes from."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from exporter import metadata as meta
+from exporter.errors import GraphError
+from exporter.passes.name_dims import NameDims
+from exporter.trace import Program
+
+_NAMESPACE = "pkg.torch.onnx."
+_WRAPPER = "unet"  # trace wraps the UNet in one module so that inputs are flat
+_FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
+
+
+class _Functional(torch.export.ExportedProgram):
+    """A program that needs no decomposition; saves torch.onnx two traces of the whole UNet."""
+
+    def run_decompositions(self, *_: Any, **__: Any) -> torch.export.ExportedProgram:
+        return self
+
+
+def lower(program: Program, opset: int) -> ir.Model:
+    """Translates the program operator by operator.
+
+    Args:
+        program: What ``trace`` returned.
+        opset: Opset of the default domain, at least 20.
+
+    Returns:
+        A flat model. Parameters are graph *inputs* after the real ones, under their PyTorch
+        names: nothing that follows can fold, copy or rename a weight. Every value has a shape
+        in B, H, W, S, T; every node has ``atlas.module``, ``atlas.class``, ``atlas.source``.
+
+    Raises:
+        GraphError: an operator has no ONNX translation.
+    """
+    model = _translate(program.exported, opset)
+    graph = model.graph
+    for spec, value in zip(program.inputs, graph.inputs, strict=True):
+        value.name = spec.name
+        value.shape = ir.Shape(spec.shape)
+    (output,) = graph.outputs
+    output.name = "out_sample"
+    for name, value in list(graph.initializers.items()):
+        if name.startswith(_WRAPPER + "."):
+            del graph.initializers[name]
+            value.name, value.const_value = name.removeprefix(_WRAPPER + "."), None
+            graph.inputs.append(value)
+    NameDims(program.axes, ceil=program.size_multiple == 1)(model)
+    for node in graph:
+        _set_origin(node)
+    return model
+
+
+def _translate(exported: torch.export.ExportedProgram, opset: int) -> ir.Model:
+    def export(program: torch.export.ExportedProgram) -> ir.Model:
+        with _silenced():
+            result = torch.onnx.export(
+                program, (), dynamo=True, optimize=False, opset_version=opset, verbose=False
+            )
+        assert result is not None
+        return result.model
+
+    original = exported.__class__
+    try:
+        exported.__class__ = _Functional
+        return export(exported)
+    except torch.onnx.OnnxExporterError:
+        exported.__class__ = original  # an operator that only its decomposition translates
+    try:
+        return export(exported)
+    except torch.onnx.OnnxExporterError as error:
+        cause = error.__cause__ or error
+        raise GraphError(
+            f"torch.onnx cannot translate this UNet: {str(cause).splitlines()[0][:200]}",
+            do="try another --opset",
+        ) from error
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Mutes the exporter's log lines about optional packages that a UNet does not need."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _set_origin(node: ir.Node) -> None:
+    """torch's scope and stack metadata -> module path, class and source line."""
+    props = node.metadata_props
+    scopes = ast.literal_eval(props.get(_NAMESPACE + "name_scopes", "[]"))[:-1]
+    classes = ast.literal_eval(props.get(_NAMESPACE + "class_hierarchy", "[]"))[:-1]
+    trace = props.get(_NAMESPACE + "stack_trace", "")
+    props.clear()
+    inside = [(s, c) for s, c in zip(scopes, classes, strict=True) if s.startswith(_WRAPPER)]
+    if not inside:
+        return  # arithmetic on sizes; placed next to its user once the graph is simple
+    path, class_name = inside[-1]
+    props[meta.MODULE] = path.removeprefix(_WRAPPER).removeprefix(".")
+    props[meta.CLASS] = class_name
+    frames = [
+        f"diffusers/{m['file'].split('/diffusers/', 1)[1]}:{m['line']}"
+        for m in _FRAME.finditer(trace)
+        if "/diffusers/" in m["file"]
+    ]
+    if frames:
+        props[meta.SOURCE] = frames[-1]

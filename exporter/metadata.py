@@ -1,0 +1,43 @@
+"""The metadata keys of an annotated file; docs/FORMAT.md says what each one holds."""
+
+from __future__ import annotations
+
+PREFIX = "atlas."
+
+MODULE = PREFIX + "module"
+CLASS = PREFIX + "class"
+SOURCE = PREFIX + "source"
+ROLE = PREFIX + "role"
+SIDE = PREFIX + "side"
+LEVEL = PREFIX + "level"
+SKIP = PREFIX + "skip"
+SKIP_END = PREFIX + "skip_end"
+SKIP_SOURCE = PREFIX + "skip.source"
+SKIP_SINK = PREFIX + "skip.sink"
+RESNET = PREFIX + "resnet"
+Q, K, V = PREFIX + "q", PREFIX + "k", PREFIX + "v"
+HEADS = PREFIX + "heads"
+HEAD_DIM = PREFIX + "head_dim"
+PARAMS = PREFIX + "params"
+
+FORMAT_VERSION = "1"
+
+ROLES = {
+    "time_embedding": "timestep (or another conditioning vector) becoming a vector",
+    "time_injection": "where that vector is added to the image, once in every resnet",
+    "text": "encoder_hidden_states before any attention",
+    "cross_attention": "Q from the image, K and V from the text",
+    "self_attention": "Q, K and V from the image",
+    "joint_attention": "K and V from the text and the image together",
+    "skip": "the Concat that takes a skip connection",
+    "resnet": "a residual block that receives a time injection",
+    "feed_forward": "the MLP of a transformer block",
+    "transformer": "image to tokens and back, residual sums between attentions",
+    "downsample": "resolution halves",
+    "upsample": "resolution doubles",
+    "conv_in": "image to features",
+    "conv_out": "features to prediction",
+    "block": "a call that holds several of these",
+    "shape": "bookkeeping that no data passes through",
+}
+"""Every value of ``atlas.role`` and what it means."""

@@ -1,0 +1,144 @@
+"""Source -> torch.export program, on fake tensors with free batch, height, width and text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+from exporter.errors import GraphError
+from exporter.types import InputSpec, Source
+
+# The axes are free, so the sizes only have to keep torch.export from specialising on 0, 1 or
+# equality. Odd ones make diffusers take its `upsample_size` path, which is right for every size.
+HINTS: Mapping[str, int] = {"B": 2, "H": 61, "W": 53, "S": 7, "T": 1}
+
+ADDED = ("text_embeds", "time_ids")  # fed through diffusers' `added_cond_kwargs`
+
+
+@dataclass(frozen=True)
+class Program:
+    """A traced UNet.
+
+    Attributes:
+        exported: The program; its parameters are fake tensors without storage.
+        axes: torch's symbol to ours, e.g. ``{"s53": "B", "s30": "H"}``.
+        inputs: What the program is fed, in order.
+        size_multiple: Divisor of every height and width it takes.
+    """
+
+    exported: torch.export.ExportedProgram
+    axes: Mapping[str, str]
+    inputs: tuple[InputSpec, ...]
+    size_multiple: int
+
+
+class _UNet(torch.nn.Module):
+    """Feeds the conventional flat inputs to diffusers' forward and returns the bare tensor."""
+
+    def __init__(self, unet: torch.nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.unet, self.names = unet, names
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        return self.unet(**call_arguments(dict(zip(self.names, tensors, strict=True))))[0]
+
+
+def call_arguments(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """Graph inputs by name -> keyword arguments of diffusers' ``forward``."""
+    arguments: dict[str, Any] = {k: v for k, v in tensors.items() if k not in ADDED}
+    added = {k: v for k, v in tensors.items() if k in ADDED}
+    if added:
+        arguments["added_cond_kwargs"] = added
+    return {**arguments, "return_dict": False}
+
+
+def trace(
+    source: Source, build: Callable[[], torch.nn.Module], dtype: torch.dtype
+) -> Program:
+    """Traces one denoising step without loading a weight.
+
+    Args:
+        source: What to trace.
+        build: Makes the UNet on the meta device, in eval mode.
+        dtype: Dtype of parameters and of inputs that follow the model.
+
+    Returns:
+        The traced program: functional ATen operators, one per line of diffusers' forward.
+
+    Raises:
+        GraphError: torch.export cannot trace this configuration.
+    """
+    hints = dict(HINTS)
+    if source.size_multiple > 1:
+        hints |= {"H": source.size_multiple * 7, "W": source.size_multiple * 6}
+    names = tuple(spec.name for spec in source.inputs)
+    unet = torch.nn.Module.to(build(), dtype)  # diffusers' own `to` warns on a bare cast
+    with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
+        module = _UNet(unet.to_empty(device="cpu"), names).eval()
+        module.requires_grad_(requires_grad=False)
+        example = tuple(_example(spec, hints, dtype) for spec in source.inputs)
+    free = tuple(
+        {i: torch.export.Dim.AUTO for i, dim in enumerate(spec.shape) if dim in set("BHWS")}
+        for spec in source.inputs
+    )
+    try:
+        exported = torch.export.export(
+            module, example, dynamic_shapes={"tensors": free}, strict=False
+        )
+    except Exception as error:  # torch.export raises many kinds
+        raise GraphError(
+            f"torch.export cannot trace {source.class_name} of {source.name}: "
+            f"{str(error).splitlines()[0][:200]}",
+            do="report it with the model's config.json",
+        ) from error
+    _drop_no_ops(exported.graph)
+    return Program(exported, _axes(exported, source.inputs), source.inputs, source.size_multiple)
+
+
+def _example(spec: InputSpec, hints: Mapping[str, int], dtype: torch.dtype) -> torch.Tensor:
+    shape = [hints[dim] if isinstance(dim, str) else dim for dim in spec.shape]
+    kind = dtype if spec.dtype == "model" else getattr(torch, spec.dtype)
+    return torch.zeros(shape, dtype=kind)
+
+
+def _axes(
+    exported: torch.export.ExportedProgram, inputs: tuple[InputSpec, ...]
+) -> dict[str, str]:
+    users = set(exported.graph_signature.user_inputs)
+    holders = [n for n in exported.graph.nodes if n.op == "placeholder" and n.name in users]
+    axes: dict[str, str] = {}
+    for spec, holder in zip(inputs, holders, strict=True):
+        for name, size in zip(spec.shape, holder.meta["val"].shape, strict=True):
+            if isinstance(name, str) and isinstance(size, torch.SymInt):
+                axes.setdefault(str(size), name)
+    return axes
+
+
+def _drop_no_ops(graph: torch.fx.Graph) -> None:
+    """Removes what computes nothing in eval mode: dropout, contiguous, casts to the same dtype.
+
+    With these gone every remaining ATen operator has a direct ONNX translation, so lowering
+    can skip ``run_decompositions``, which would trace the whole program twice more.
+    """
+    aten = torch.ops.aten
+    identities = {aten.dropout.default, aten.contiguous.default, aten.alias.default}
+    casts = {aten.to.dtype, aten.to.dtype_layout, aten.to.device, aten.type_as.default}
+    for node in list(graph.nodes):
+        if node.target is aten._assert_tensor_metadata.default:
+            graph.erase_node(node)
+            continue
+        same = node.target in casts and (
+            node.meta["val"].dtype == node.args[0].meta["val"].dtype
+        )
+        if same or node.target in identities:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+        elif node.target in casts:
+            node.target = aten._to_copy.default
+            node.args, node.kwargs = node.args[:1], {"dtype": node.meta["val"].dtype}
+    graph.lint()
