@@ -27,12 +27,14 @@ class Program:
     Attributes:
         exported: The program; its parameters are fake tensors without storage.
         axes: torch's symbol to ours, e.g. ``{"s53": "B", "s30": "H"}``.
+        classes: Qualified class of every module by path; the UNet's own path is empty.
         inputs: What the program is fed, in order.
         size_multiple: Divisor of every height and width it takes.
     """
 
     exported: torch.export.ExportedProgram
     axes: Mapping[str, str]
+    classes: Mapping[str, str]
     inputs: tuple[InputSpec, ...]
     size_multiple: int
 
@@ -97,7 +99,11 @@ def trace(
             do="report it with the model's config.json",
         ) from error
     _drop_no_ops(exported.graph)
-    return Program(exported, _axes(exported, source.inputs), source.inputs, source.size_multiple)
+    classes = {
+        path: f"{type(m).__module__}.{type(m).__qualname__}" for path, m in unet.named_modules()
+    }
+    axes = _axes(exported, source.inputs)
+    return Program(exported, axes, classes, source.inputs, source.size_multiple)
 
 
 def _example(spec: InputSpec, hints: Mapping[str, int], dtype: torch.dtype) -> torch.Tensor:

@@ -55,7 +55,7 @@ class NameDims(ir.passes.InPlacePass):
         for symbol, name in self.axes.items():
             text = text.replace(symbol, name)
         values = self._values(text)
-        if values is None:
+        if values is None or text in POINTS[0]:
             return text.replace(" ", "")
         if len(set(values)) == 1:
             return values[0]
