@@ -1,0 +1,128 @@
+"""What a UNet's config says it must be fed, read off diffusers' two ``forward`` methods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from exporter.errors import ConfigError
+from exporter.types import InputSpec
+
+_SIZED_UPSAMPLING = {"UpBlock2D", "CrossAttnUpBlock2D"}
+_TEXT_WIDTH = 1280  # of SDXL's pooled text embedding, OpenCLIP bigG
+
+
+def model_inputs(
+    class_name: str, config: Mapping[str, Any], text_width: int | None = None
+) -> tuple[InputSpec, ...]:
+    """The graph's inputs, in the order of ``forward``'s arguments.
+
+    Args:
+        class_name: ``UNet2DConditionModel`` or ``UNet2DModel``.
+        config: Every value of the config, defaults included.
+        text_width: Width of ``text_embeds`` where the pipeline tells; the config alone gives
+            only the sum of text and size embeddings.
+
+    Raises:
+        ConfigError: The config needs an input that is not fed; names the setting.
+    """
+    refuse_unfed(class_name, config)
+    sample = InputSpec("sample", ("B", int(config["in_channels"]), "H", "W"))
+    timestep = InputSpec("timestep", (), "float32")
+    labels = _class_labels(class_name, config)
+    if class_name == "UNet2DModel":
+        return (sample, timestep, *labels)
+    text = InputSpec("encoder_hidden_states", ("B", "S", _text_channels(config)))
+    cond = config["time_cond_proj_dim"]
+    timestep_cond = () if cond is None else (InputSpec("timestep_cond", ("B", int(cond))),)
+    return (sample, timestep, text, *labels, *timestep_cond, *_added(config, text_width))
+
+
+def size_multiple(class_name: str, config: Mapping[str, Any]) -> int:
+    """What height and width must be multiples of.
+
+    Only ``UpBlock2D`` and ``CrossAttnUpBlock2D`` of ``UNet2DConditionModel`` upsample to the
+    size of the skip they meet; everything else doubles, and so needs sizes that halve evenly.
+    """
+    blocks = [str(name).removeprefix("UNetRes") for name in config["up_block_types"]]
+    if class_name == "UNet2DConditionModel" and _SIZED_UPSAMPLING.issuperset(blocks):
+        return 1
+    return int(2 ** (len(blocks) - 1))
+
+
+def refuse_unfed(class_name: str, config: Mapping[str, Any]) -> None:
+    """Refuses settings whose ``forward`` needs an input that we do not feed.
+
+    Args:
+        class_name: ``UNet2DConditionModel`` or ``UNet2DModel``.
+        config: The config, with or without defaults.
+
+    Raises:
+        ConfigError: Names the setting.
+    """
+    labels = (None, "timestep", "identity")
+    projected = ("projection", "simple_projection")
+    fed = {
+        "addition_embed_type": (None, "text", "text_time"),
+        "encoder_hid_dim_type": (None, "text_proj"),
+        "attention_type": ("default", None),
+        "time_embedding_type": ("positional", "fourier"),
+        "class_embed_type": labels if class_name == "UNet2DModel" else labels + projected,
+    }
+    for key, allowed in fed.items():
+        value = config.get(key, allowed[0])
+        if value not in allowed:
+            raise ConfigError(
+                f"{key} is {value!r}, which needs inputs that are not fed",
+                "one of " + ", ".join(str(one) for one in allowed),
+            )
+
+
+def _text_channels(config: Mapping[str, Any]) -> int:
+    if config["encoder_hid_dim"] is not None:
+        return int(config["encoder_hid_dim"])
+    width = config["cross_attention_dim"]
+    widths = set(width) if isinstance(width, list | tuple) else {width}
+    if len(widths) != 1:
+        raise ConfigError(
+            f"cross_attention_dim {width} differs between blocks",
+            "one width for encoder_hidden_states",
+        )
+    return int(widths.pop())
+
+
+def _class_labels(class_name: str, config: Mapping[str, Any]) -> tuple[InputSpec, ...]:
+    kind = config["class_embed_type"]
+    if kind is None:
+        if config["num_class_embeds"] is None:
+            return ()
+        return (InputSpec("class_labels", ("B",), "int64"),)
+    if kind == "timestep":
+        return (InputSpec("class_labels", ("B",), "float32"),)
+    if kind == "identity":
+        doubled = class_name != "UNet2DModel" and config["time_embedding_type"] == "fourier"
+        factor = 2 if doubled else 4
+        width = config["time_embedding_dim"] or config["block_out_channels"][0] * factor
+    else:
+        width = config["projection_class_embeddings_input_dim"]
+    return (InputSpec("class_labels", ("B", int(width))),)
+
+
+def _added(config: Mapping[str, Any], text_width: int | None) -> tuple[InputSpec, ...]:
+    if config["addition_embed_type"] != "text_time":
+        return ()
+    total = config["projection_class_embeddings_input_dim"]
+    each = config["addition_time_embed_dim"]
+    if text_width is None:
+        # Six sizes (original, crop, target); the refiner has five (an aesthetic score).
+        text_width = _TEXT_WIDTH if total == _TEXT_WIDTH + 5 * each else total - 6 * each
+    count, rest = divmod(total - text_width, each)
+    if rest or count < 1 or text_width < 1:
+        raise ConfigError(
+            f"projection_class_embeddings_input_dim {total} does not hold text_embeds of "
+            f"{text_width} and time_ids of {each} each"
+        )
+    return (
+        InputSpec("text_embeds", ("B", text_width)),
+        InputSpec("time_ids", ("B", count)),
+    )

@@ -1,0 +1,169 @@
+"""Where the UNet comes from: a preset, a local diffusers folder, or the Hugging Face hub."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from exporter.errors import ConfigError, SourceError, UsageError
+from exporter.inputs import model_inputs, refuse_unfed, size_multiple
+from exporter.types import OnProgress, Source, Weights, quiet
+from exporter.weights.checkpoint import Checkpoint, validate
+from exporter.weights.hub import fetch
+from exporter.weights.random import RandomWeights
+from exporter.weights.unet import build_from_config
+
+CLASSES = ("UNet2DConditionModel", "UNet2DModel")
+DEFAULT = "sd15"
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def presets() -> tuple[str, ...]:
+    """Names of the shipped configurations, the default first."""
+    folder = resources.files("exporter") / "presets"
+    names = {file.name.removesuffix(".json") for file in folder.iterdir()}
+    return (DEFAULT, *sorted(names - {DEFAULT}))
+
+
+def load_source(
+    model: str,
+    *,
+    subfolder: str = "unet",
+    revision: str | None = None,
+    variant: str | None = None,
+    seed: int = 0,
+    progress: OnProgress = quiet,
+) -> Source:
+    """Finds a UNet, understands its config, and opens its weights without reading them.
+
+    Args:
+        model: A preset's name; else a folder, a pipeline's or the UNet's own; else a hub id.
+        subfolder: Where a pipeline keeps its UNet.
+        revision: Hub branch, tag or commit.
+        variant: Variant of the weights, e.g. ``fp16``.
+        seed: For a preset's random weights.
+        progress: Told the bytes of a download.
+
+    Returns:
+        The source. Its weights are checked against its config.
+
+    Raises:
+        UsageError: ``revision`` or ``variant`` where they mean nothing.
+        SourceError: Nothing of that name.
+        ConfigError: Not a UNet's config, or one that asks for inputs that are not fed.
+        CheckpointError: Weights that are absent, pickled, broken or of another model.
+    """
+    if model in presets():
+        return _from_preset(model, revision, variant, seed)
+    path = Path(model).expanduser()
+    if path.is_dir():
+        if revision:
+            raise UsageError(f"--revision {revision} with the local folder {model}")
+        return _from_folder(path, path.resolve().name, "folder", subfolder, variant)
+    _refuse_unless_hub_id(model, path)
+    root = fetch(model, subfolder, revision, variant, progress)
+    return _from_folder(root, model, "hub", subfolder, variant)
+
+
+def _from_preset(name: str, revision: str | None, variant: str | None, seed: int) -> Source:
+    for option, value in (("--revision", revision), ("--variant", variant)):
+        if value:
+            raise UsageError(
+                f"{option} {value} with the preset {name}, whose weights are random"
+            )
+    if seed < 0:
+        raise UsageError(f"--seed {seed}", "0 or more")
+    file = resources.files("exporter") / "presets" / f"{name}.json"
+    unet = _empty_unet(json.loads(file.read_text()), name)
+    return _source(name, "preset", unet, RandomWeights(unet, seed))
+
+
+def _from_folder(
+    root: Path,
+    name: str,
+    origin: Literal["folder", "hub"],
+    subfolder: str,
+    variant: str | None,
+) -> Source:
+    inner = root / subfolder
+    folder = inner if (inner / "config.json").is_file() else root
+    if not (folder / "config.json").is_file():
+        raise SourceError(f"no config.json in {inner} or {root}", do="see --subfolder")
+    unet = _empty_unet(_read_json(folder / "config.json"), str(folder / "config.json"))
+    weights = Checkpoint.in_folder(folder, variant).with_modern_names(unet)
+    validate(weights, unet)
+    revision = root.name if origin == "hub" else None
+    return _source(name, origin, unet, weights, revision, _text_width(folder.parent))
+
+
+def _refuse_unless_hub_id(model: str, path: Path) -> None:
+    if path.exists():
+        raise SourceError(
+            f"{model} is a file", "a diffusers folder with config.json, a hub id or a preset"
+        )
+    if _HUB_ID.fullmatch(model) and model[0] not in ".~":
+        return
+    close = difflib.get_close_matches(model, presets(), 1)
+    raise SourceError(
+        f"no folder {model}",
+        f"a folder, a hub id (organisation/name) or one of {', '.join(presets())}",
+        f"did you mean {close[0]}?" if close else "",
+    )
+
+
+def _empty_unet(raw: Mapping[str, Any], where: str) -> torch.nn.Module:
+    found = raw.get("_class_name")
+    if found not in CLASSES:
+        raise ConfigError(f"{where} has _class_name {found}", " or ".join(CLASSES))
+    refuse_unfed(found, raw)
+    return build_from_config(found, raw)
+
+
+def _source(
+    name: str,
+    origin: Literal["preset", "folder", "hub"],
+    unet: torch.nn.Module,
+    weights: Weights,
+    revision: str | None = None,
+    text_width: int | None = None,
+) -> Source:
+    class_name = type(unet).__name__
+    full: Mapping[str, Any] = unet.config  # type: ignore[assignment]
+    config = {key: value for key, value in full.items() if not key.startswith("_")}
+    return Source(
+        name=name,
+        origin=origin,
+        class_name=class_name,
+        config={"_class_name": class_name, **config},
+        weights=weights,
+        inputs=model_inputs(class_name, config, text_width),
+        revision=revision,
+        size_multiple=size_multiple(class_name, config),
+    )
+
+
+def _text_width(pipeline: Path) -> int | None:
+    """Width of the pooled text embedding, where the UNet lies beside its text encoders."""
+    file = pipeline / "text_encoder_2" / "config.json"
+    width = _read_json(file).get("projection_dim") if file.is_file() else None
+    return width if isinstance(width, int) else None
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    try:
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise SourceError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds a {type(values).__name__}", "a JSON object")
+    return values

@@ -1,0 +1,212 @@
+"""Weights out: streamed into one file, or linked where they already lie."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from exporter.errors import TargetError, UsageError
+from exporter.types import OnProgress, Progress, TensorSpec, Weights, quiet
+from exporter.weights.checkpoint import Checkpoint
+from exporter.weights.header import encode_header
+
+_CHUNK = 1 << 24
+_REMEDY = "write the .onnx beside or above the checkpoint's own file, or use --weights copy"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file of weights that was written.
+
+    Attributes:
+        specs: Where each tensor lies, by name.
+        sha256: Of the whole file, in hexadecimal.
+        nbytes: Size of the whole file.
+    """
+
+    specs: Mapping[str, TensorSpec]
+    sha256: str
+    nbytes: int
+
+
+def copy_weights(
+    weights: Weights,
+    path: Path,
+    dtype: torch.dtype,
+    progress: OnProgress = quiet,
+    order: Sequence[str] | None = None,
+) -> Stored:
+    """Streams all weights into one ``.safetensors`` file that diffusers can load too.
+
+    Memory is bounded by the two largest tensors: one is read while the other is written.
+    The file is synced but not renamed; on any failure it is the caller's to remove.
+
+    Args:
+        weights: The values.
+        path: File to create or overwrite, a temporary one beside the target.
+        dtype: What floating point tensors become.
+        progress: Told the bytes written.
+        order: Names in the order of the file; by default tensors whose size is a multiple
+            of 64 bytes come first, so that each of those lies aligned.
+
+    Raises:
+        CheckpointError: A tensor cannot be read.
+        TargetError: No room, or the file cannot be written.
+    """
+    wanted = [_as(spec, dtype) for spec in _ordered(weights, dtype, order)]
+    header, specs = encode_header(wanted, path)
+    nbytes = len(header) + sum(spec.nbytes for spec in specs)
+    _check_room(path, nbytes)
+    digest = hashlib.sha256(header)
+    done = len(header)
+    try:
+        with path.open("wb") as file:
+            file.write(header)
+            for data in _streamed(weights, specs):
+                digest.update(data)
+                file.write(data)
+                done += data.nbytes
+                progress(Progress("weights", done, nbytes, "B"))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise TargetError(f"{path}: {error.strerror}", do="choose another place") from error
+    return Stored({spec.name: spec for spec in specs}, digest.hexdigest(), nbytes)
+
+
+def can_link(weights: Weights, onnx_dir: Path, dtype: torch.dtype) -> str | None:
+    """Why an .onnx in ``onnx_dir`` cannot point into these weights; None if it can.
+
+    ONNX Runtime and ``onnx.checker`` refuse external data outside the model's folder and
+    behind symbolic or hard links.
+    """
+    if not isinstance(weights, Checkpoint):
+        return f"weights are {weights.description}: there is no checkpoint to link to"
+    for spec in weights.tensors.values():
+        if spec.dtype != dtype:
+            return f"{spec.name} is stored as {_short(spec.dtype)}, not {_short(dtype)}"
+    for file in weights.files:
+        reason = _unlinkable(file, onnx_dir)
+        if reason:
+            return reason
+    return None
+
+
+def link_weights(
+    weights: Weights, onnx_dir: Path, dtype: torch.dtype
+) -> dict[str, TensorSpec]:
+    """Where each tensor already lies, for an .onnx in ``onnx_dir`` to point at.
+
+    Returns:
+        Specs by name; ``file`` is resolved and lies at or below ``onnx_dir.resolve()``.
+
+    Raises:
+        UsageError: Linking is impossible; says why.
+    """
+    reason = can_link(weights, onnx_dir, dtype)
+    if reason:
+        raise UsageError(f"--weights link: {reason}", do=_REMEDY)
+    return {
+        name: replace(spec, file=spec.file.resolve() if spec.file else None)
+        for name, spec in weights.tensors.items()
+    }
+
+
+def digest(files: Iterable[Path], progress: OnProgress = quiet) -> dict[str, str]:
+    """SHA-256 of each file by its name, in hexadecimal.
+
+    hashlib releases the interpreter lock, so this may run in a thread beside a trace.
+
+    Raises:
+        TargetError: A file cannot be read.
+    """
+    paths = list(files)
+    done, sums = 0, {}
+    try:
+        total = sum(path.stat().st_size for path in paths)
+        for path in paths:
+            state, buffer = hashlib.sha256(), bytearray(_CHUNK)
+            with path.open("rb", buffering=0) as file:
+                while count := file.readinto(buffer):
+                    state.update(memoryview(buffer)[:count])
+                    done += count
+                    progress(Progress("digest", done, total, "B"))
+            sums[path.name] = state.hexdigest()
+    except OSError as error:
+        raise TargetError(f"{error.filename}: {error.strerror}") from error
+    return sums
+
+
+def _as(spec: TensorSpec, dtype: torch.dtype) -> TensorSpec:
+    return replace(spec, dtype=dtype) if spec.dtype.is_floating_point else spec
+
+
+def _ordered(
+    weights: Weights, dtype: torch.dtype, order: Sequence[str] | None
+) -> Iterator[TensorSpec]:
+    specs = weights.tensors
+    if order is not None:
+        return (specs[name] for name in order)
+
+    def unaligned(spec: TensorSpec) -> bool:
+        size = dtype.itemsize * (spec.nbytes // spec.dtype.itemsize)
+        return size % 64 != 0
+
+    return iter(sorted(specs.values(), key=unaligned))
+
+
+def _streamed(weights: Weights, specs: Sequence[TensorSpec]) -> Iterator[memoryview]:
+    """Bytes of one tensor after another; the next is read and converted meanwhile."""
+
+    def load(spec: TensorSpec) -> memoryview:
+        tensor = weights.read(spec.name).to(spec.dtype).contiguous()
+        raw: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+        return memoryview(raw)
+
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(load, specs[0]) if specs else None
+        for following in (*specs[1:], None):
+            if ahead is None:
+                return
+            data = ahead.result()
+            ahead = pool.submit(load, following) if following else None
+            yield data
+
+
+def _check_room(path: Path, nbytes: int) -> None:
+    try:
+        free = shutil.disk_usage(path.parent).free
+    except OSError as error:
+        raise TargetError(f"{path.parent}: {error.strerror}") from error
+    if free < nbytes:
+        raise TargetError(
+            f"{path.parent} has {free / 1e9:.2f} GB free",
+            f"{nbytes / 1e9:.2f} GB for the weights",
+            "free some, choose another place, or link the weights",
+        )
+
+
+def _unlinkable(file: Path, onnx_dir: Path) -> str | None:
+    status = file.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        return f"{file} is a symbolic link, as in the Hugging Face cache"
+    if not stat.S_ISREG(status.st_mode):
+        return f"{file} is not a regular file"
+    if status.st_nlink > 1:
+        return f"{file} is one of {status.st_nlink} hard links"
+    if not file.resolve().is_relative_to(onnx_dir.resolve()):
+        return f"{file} is not in {onnx_dir} or below it"
+    return None
+
+
+def _short(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,89 @@
+"""The PyTorch module that a source describes: empty for tracing, loaded for reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from exporter.errors import ConfigError
+from exporter.types import Source
+from exporter.weights.checkpoint import Checkpoint, validate
+
+
+class _EmptyParameters(TorchFunctionMode):
+    """Puts what ``torch.empty`` makes, parameters about to be initialised, on one device.
+
+    Unlike ``torch.device("meta")`` as a context, buffers that a constructor computes keep
+    their values; those outside the state dict could not be had from a checkpoint.
+    """
+
+    def __init__(self, device: str) -> None:
+        super().__init__()
+        self._device = device
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.empty:
+            kwargs["device"] = self._device
+        return func(*args, **kwargs)
+
+
+def build_from_config(
+    class_name: str, config: Mapping[str, Any], device: str = "meta"
+) -> torch.nn.Module:
+    """A diffusers UNet in eval mode, without gradients.
+
+    Args:
+        class_name: ``UNet2DConditionModel`` or ``UNet2DModel``.
+        config: Its diffusers config.
+        device: Where parameters are; ``meta`` costs neither memory nor initialisation.
+
+    Raises:
+        ConfigError: diffusers cannot build a UNet from this config.
+    """
+    import diffusers  # takes seconds: only when a UNet is really built
+
+    try:
+        with _EmptyParameters(device):
+            unet: torch.nn.Module = getattr(diffusers, class_name).from_config(dict(config))
+    except Exception as error:  # whatever a constructor does with values it never expected
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            f"diffusers {diffusers.__version__} cannot build {class_name} from this config: "
+            f"{type(error).__name__}: {reason}"
+        ) from error
+    return unet.eval().requires_grad_(False)
+
+
+def build_unet(source: Source, device: str = "meta") -> torch.nn.Module:
+    """The source's UNet with parameters of no value; see ``build_from_config``."""
+    return build_from_config(source.class_name, source.config, device)
+
+
+def load_unet(source: Source, dtype: torch.dtype) -> torch.nn.Module:
+    """The source's UNet with its real weights, on the CPU, ready to be a reference.
+
+    Parameters that a checkpoint stores in ``dtype`` are mapped from the file, so that their
+    pages stay reclaimable; others are converted one at a time.
+
+    Raises:
+        CheckpointError: The weights do not fit the config, or cannot be read.
+    """
+    unet, weights = build_unet(source), source.weights
+    validate(weights, unet)
+    state: dict[str, torch.Tensor] = {}
+    for name, wanted in unet.state_dict().items():
+        keep = weights.tensors[name].dtype
+        if isinstance(weights, Checkpoint) and keep == dtype:
+            state[name] = weights.map(name)
+        else:
+            stored = weights.read(name)
+            state[name] = stored.to(dtype) if wanted.is_floating_point() else stored
+    unet.load_state_dict(state, strict=True, assign=True)
+    torch.nn.Module.to(unet, dtype)  # buffers; diffusers' own `to` warns on a bare cast
+    return unet.requires_grad_(False)
