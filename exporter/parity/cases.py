@@ -1,0 +1,132 @@
+"""Which inputs the two backends are compared on: one case, and the matrices of them."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from exporter.errors import UsageError
+
+CaseSet = Literal["smoke", "standard", "full"]
+
+TRACED = (60, 52)
+"""Latent height and width that our own exporter traces at."""
+
+_PATTERN = re.compile(r"B(\d+)H(\d+)W(\d+)(?:S(\d+))?(?:T(\d+(?:\.\d+)?))?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ParityCase:
+    """One input shape and timestep on which both backends run.
+
+    Attributes:
+        batch: Number of latents.
+        height: Latent height (not the image's, which is eight times as large).
+        width: Latent width.
+        tokens: Length of ``encoder_hidden_states``; without meaning for a model without text.
+        timestep: Scheduler timestep from 0 to 999, possibly fractional.
+        seed: Seed of every random number of the case.
+    """
+
+    batch: int
+    height: int
+    width: int
+    tokens: int = 77
+    timestep: float = 500.0
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """As ``--case`` reads it, e.g. ``B2H96W64S77T500``."""
+        return f"B{self.batch}H{self.height}W{self.width}S{self.tokens}T{self.timestep:g}"
+
+    @property
+    def size(self) -> int:
+        """Latent pixels in all: what a case costs, roughly."""
+        return self.batch * self.height * self.width
+
+    @classmethod
+    def parse(cls, text: str) -> ParityCase:
+        """Read ``B2H96W64S77`` or ``B2H96W64S77T261.5``; S defaults to 77 and T to 500.
+
+        Raises:
+            UsageError: If the text has another form or a size of zero.
+        """
+        match = _PATTERN.fullmatch(text.strip())
+        if match is None:
+            raise UsageError(f"case {text!r}", "a form like B2H96W64S77 or B1H33W35S77T999")
+        batch, height, width = (int(part) for part in match.groups()[:3])
+        tokens = int(match[4]) if match[4] else 77
+        if not (batch and height and width and tokens):
+            raise UsageError(f"case {text!r} has a size of zero", "sizes from 1")
+        return cls(batch, height, width, tokens, float(match[5]) if match[5] else 500.0)
+
+
+_SMOKE = (
+    ParityCase(1, 33, 35, 77, 999.0),
+    ParityCase(3, 16, 24, 32, 261.25),
+    ParityCase(2, 24, 16, 1, 1.0),
+)
+"""Batch 1 to 3, odd, smaller than traced, other text lengths: the check of every export."""
+
+_STANDARD = (
+    *_SMOKE,
+    ParityCase(2, *TRACED, 77, 500.0),
+    ParityCase(1, 64, 64, 77, 981.0),
+    ParityCase(2, 32, 32, 154, 0.0),
+    ParityCase(1, 24, 48, 77, 21.0),
+    ParityCase(1, 8, 8, 1, 999.0),
+    ParityCase(3, 15, 9, 154, 740.5),
+)
+
+_AXES: tuple[Sequence[int], Sequence[tuple[int, int]], Sequence[int], Sequence[float]] = (
+    (1, 2, 3),
+    (TRACED, (16, 24), (80, 72), (33, 35), (24, 48), (8, 8)),
+    (1, 77, 154),
+    (999.0, 500.0, 0.0, 261.25),
+)
+
+
+def matrix(
+    which: CaseSet, *, size_multiple: int = 1, text: bool = True
+) -> tuple[ParityCase, ...]:
+    """The cases of one set, fitted to what the model takes.
+
+    ``smoke`` is the exporter's own check; ``standard`` takes every value of every axis (batch
+    1, 2, 3; traced, smaller, larger, odd and non-square sizes; 1, 77 and 154 tokens; first,
+    middle, last and fractional timesteps); ``full`` takes every *pair* of values.
+
+    Args:
+        which: Name of the set.
+        size_multiple: Sizes are rounded up to multiples of this.
+        text: Whether the model reads text; without it cases that differ only there are one.
+    """
+    chosen: Iterable[ParityCase]
+    if which == "full":
+        chosen = (*_STANDARD, *_pairwise())
+    else:
+        chosen = _SMOKE if which == "smoke" else _STANDARD
+    return tuple(dict.fromkeys(fit(case, size_multiple, text) for case in chosen))
+
+
+def fit(case: ParityCase, size_multiple: int, text: bool = True) -> ParityCase:
+    """The same case with sizes rounded up to ``size_multiple`` and 77 tokens without text."""
+    height, width = (-(-x // size_multiple) * size_multiple for x in (case.height, case.width))
+    return replace(case, height=height, width=width, tokens=case.tokens if text else 77)
+
+
+def _pairwise() -> Iterator[ParityCase]:
+    """A greedy covering array: every pair of values of two axes occurs in some case."""
+    rows = list(itertools.product(*_AXES))
+    axes = list(itertools.combinations(range(len(_AXES)), 2))
+    missing = {(i, j, row[i], row[j]) for row in rows for i, j in axes}
+    while missing:
+        best = max(
+            rows, key=lambda row: sum((i, j, row[i], row[j]) in missing for i, j in axes)
+        )
+        missing -= {(i, j, best[i], best[j]) for i, j in axes}
+        batch, (height, width), tokens, timestep = best
+        yield ParityCase(batch, height, width, tokens, timestep)

@@ -1,0 +1,191 @@
+"""What a check found; everything that follows from it is derived."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from exporter.parity.cases import ParityCase
+from exporter.parity.metrics import Errors, Floor
+from exporter.parity.session import Placement
+from exporter.parity.tolerance import Tolerance
+from exporter.types import Dtype, Provider
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One case, both backends.
+
+    Attributes:
+        case: The case.
+        tolerance: What it had to satisfy.
+        errors: How far apart they are; None where ONNX Runtime raised.
+        floor: How far apart they must be; None where not measured.
+        failure: ONNX Runtime's message where it raised, or a wrong output shape.
+        torch_seconds: PyTorch's wall time in the file's dtype.
+        ort_seconds: ONNX Runtime's wall time, its first run at this shape.
+    """
+
+    case: ParityCase
+    tolerance: Tolerance
+    errors: Errors | None
+    floor: Floor | None
+    failure: str = ""
+    torch_seconds: float = 0.0
+    ort_seconds: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The case's name."""
+        return self.case.name
+
+    @property
+    def passed(self) -> bool:
+        """Within the tolerance, and within the floor where that is judged."""
+        return self.severity <= 1
+
+    @property
+    def severity(self) -> float:
+        """1 is the limit: the larger of the tolerance's use and the floor's."""
+        if self.errors is None:
+            return math.inf
+        factor = self.tolerance.floor_factor
+        judged = self.floor.ratio / factor if self.floor and factor else 0.0
+        return max(self.errors.tolerance_use, judged)
+
+    @property
+    def verdict(self) -> str:
+        """One line, e.g. ``passed: 1.1x the noise floor, 2 % of the tolerance``."""
+        if self.errors is None:
+            return f"failed: {self.failure}"
+        if self.errors.nonfinite:
+            share = f"{self.errors.nonfinite} of {self.errors.elements}"
+            return f"failed: {share} elements are NaN or infinite"
+        word = "passed" if self.passed else "failed"
+        parts = [f"{self.errors.tolerance_use:.2g}x the tolerance"]
+        if self.floor is not None:
+            parts.insert(0, f"{self.floor.ratio:.2g}x the noise floor")
+        return f"{word}: {', '.join(parts)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """As in docs/report.schema.json; numbers that are not finite become null."""
+        found: dict[str, Any] = {
+            "name": self.name,
+            **asdict(self.case),
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "failure": self.failure,
+            "errors": asdict(self.errors) if self.errors else None,
+            "floor": {**asdict(self.floor), "ratio": self.floor.ratio} if self.floor else None,
+            "torch_seconds": round(self.torch_seconds, 3),
+            "ort_seconds": round(self.ort_seconds, 3),
+        }
+        finite: dict[str, Any] = json_safe(found)
+        return finite
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """One file against PyTorch.
+
+    Attributes:
+        model: What PyTorch ran.
+        dtype: Dtype of the file.
+        tolerance: What every case had to satisfy.
+        cases: Results in the order asked.
+        provider: What was requested.
+        provider_used: What ONNX Runtime obtained.
+        provider_note: Why ``auto`` took what it took.
+        placement: Nodes by provider.
+        peak_memory: Largest resident size of the process, in bytes.
+        torch_peak_memory: The same when PyTorch had finished.
+        versions: Packages and drivers that decided the result.
+        skipped: Cases that the file cannot be asked, with the reason.
+        tf32: Whether TF32 was allowed; never, on either side.
+    """
+
+    model: str
+    dtype: Dtype
+    tolerance: Tolerance
+    cases: tuple[CaseResult, ...]
+    provider: Provider
+    provider_used: str
+    provider_note: str
+    placement: Placement
+    peak_memory: int
+    torch_peak_memory: int
+    versions: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+    tf32: bool = False
+
+    @property
+    def passed(self) -> bool:
+        """Whether there are cases and all of them passed."""
+        return bool(self.cases) and all(result.passed for result in self.cases)
+
+    @property
+    def worst(self) -> CaseResult:
+        """The case nearest to, or farthest beyond, its limit."""
+        return max(self.cases, key=lambda result: result.severity)
+
+    @property
+    def atol(self) -> float:
+        """Absolute tolerance."""
+        return self.tolerance.atol
+
+    @property
+    def rtol(self) -> float:
+        """Relative tolerance."""
+        return self.tolerance.rtol
+
+    def to_json(self) -> dict[str, Any]:
+        """The whole report as JSON values; the schema is docs/report.schema.json."""
+        found: dict[str, Any] = {
+            "verdict": "passed" if self.passed else "failed",
+            "model": self.model,
+            "dtype": self.dtype,
+            **asdict(self.tolerance),
+            "worst": self.worst.name if self.cases else None,
+            "provider_requested": self.provider,
+            "provider": self.provider_used,
+            "provider_note": self.provider_note,
+            "placement": asdict(self.placement),
+            "tf32": self.tf32,
+            "peak_memory": self.peak_memory,
+            "torch_peak_memory": self.torch_peak_memory,
+            "versions": dict(self.versions),
+            "skipped": list(self.skipped),
+            "cases": [result.to_json() for result in self.cases],
+        }
+        finite: dict[str, Any] = json_safe(found)
+        return finite
+
+    def to_metadata(self) -> dict[str, Any]:
+        """The short form that the file itself carries as ``atlas.parity``."""
+        return {
+            "verdict": "passed" if self.passed else "failed",
+            "provider": self.provider_used,
+            **asdict(self.tolerance),
+            "cases": [
+                {
+                    "name": result.name,
+                    "max_abs": json_safe(result.errors.max_abs if result.errors else None),
+                    "max_rel": json_safe(result.errors.max_rel if result.errors else None),
+                    "floor_ratio": json_safe(result.floor.ratio if result.floor else None),
+                }
+                for result in self.cases
+            ],
+        }
+
+
+def json_safe(value: Any) -> Any:
+    """The value with NaN and infinities as None, and tuples as lists."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: json_safe(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [json_safe(item) for item in value]
+    return value

@@ -1,0 +1,62 @@
+import itertools
+
+import pytest
+
+from exporter.errors import UsageError
+from exporter.parity.cases import ParityCase, fit, matrix
+
+
+@pytest.mark.parametrize(
+    ("text", "case"),
+    [
+        ("B2H96W64S77", ParityCase(2, 96, 64, 77, 500.0)),
+        ("b1h33w35", ParityCase(1, 33, 35, 77, 500.0)),
+        ("B1H8W8S1T261.5", ParityCase(1, 8, 8, 1, 261.5)),
+    ],
+)
+def test_a_case_is_read_from_its_name(text, case):
+    assert ParityCase.parse(text) == case
+    assert ParityCase.parse(case.name) == case
+
+
+@pytest.mark.parametrize("text", ["", "B2", "2x4x8x8", "B0H8W8", "B1H8W8S0", "B1H8W8T-1"])
+def test_other_texts_are_refused(text):
+    with pytest.raises(UsageError, match="case"):
+        ParityCase.parse(text)
+
+
+def test_smoke_takes_batches_odd_sizes_and_text_lengths():
+    cases = matrix("smoke")
+    assert {1, 3} <= {case.batch for case in cases}
+    assert any(case.height % 2 and case.width % 2 for case in cases)
+    assert any(case.tokens != 77 for case in cases)
+    assert all(case.size < 60 * 52 for case in cases)
+
+
+def test_standard_takes_every_value_of_every_axis():
+    cases = matrix("standard")
+    assert set(matrix("smoke")) <= set(cases)
+    assert {case.batch for case in cases} == {1, 2, 3}
+    assert {1, 77, 154} <= {case.tokens for case in cases}
+    assert {0.0, 500.0, 999.0} <= {case.timestep for case in cases}
+    assert any(case.timestep % 1 for case in cases)
+    assert any(case.height * case.width > 60 * 52 for case in cases)
+    assert any(case.height != case.width for case in cases)
+
+
+def test_full_takes_every_pair_of_values():
+    cases = matrix("full")
+    for batch, tokens in itertools.product((1, 2, 3), (1, 77, 154)):
+        assert any((case.batch, case.tokens) == (batch, tokens) for case in cases)
+    for size, timestep in itertools.product(((33, 35), (8, 8)), (999.0, 0.0, 500.0)):
+        assert any(
+            (case.height, case.width, case.timestep) == (*size, timestep) for case in cases
+        )
+
+
+def test_cases_are_fitted_to_the_model():
+    assert fit(ParityCase(1, 33, 35), 8) == ParityCase(1, 40, 40)
+    cases = matrix("full", size_multiple=32, text=False)
+    assert all(case.height % 32 == case.width % 32 == 0 for case in cases)
+    assert {case.tokens for case in cases} == {77}
+    assert len(set(cases)) == len(cases)
