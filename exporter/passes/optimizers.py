@@ -33,7 +33,7 @@ class Onnxsim(ir.passes.FunctionalPass):
             before, skipped_optimizers=["fuse_matmul_add_bias_into_gemm"]
         )
         if len(after.graph.node) >= len(before.graph.node):
-            return ir.passes.PassResult(model, modified=False)
+            return ir.passes.PassResult(model.clone(), modified=False)
         simplified = ir.from_proto(after)
         known = {v.name: (v, node) for node in model.graph for v in node.outputs}
         for node in simplified.graph:

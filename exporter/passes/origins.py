@@ -43,10 +43,14 @@ class Origins(ir.passes.InPlacePass):
             return _inherit(node, users)
         own = node.metadata_props[meta.MODULE]
         common = _common([user.metadata_props.get(meta.MODULE, "") for user in users])
-        if common is None or _within(common, own) or not _within(own, common):
+        home = own.rpartition(".")[0]
+        if common is None or common == home or not _within(home, common):
             return False
-        producers = [v.producer() for v in node.inputs if v is not None]
-        if any(_within(p.metadata_props.get(meta.MODULE, ""), own) for p in producers if p):
+        inputs = [value for value in node.inputs if value is not None]
+        if any(value.is_graph_input() for value in inputs):  # has parameters: is its module
+            return False
+        producers = [value.producer() for value in inputs]
+        if any(_within(p.metadata_props.get(meta.MODULE, ""), home) for p in producers if p):
             return False
         node.metadata_props[meta.MODULE] = common
         node.metadata_props[meta.CLASS] = self.classes[common]

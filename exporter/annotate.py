@@ -1,0 +1,291 @@
+"""Roles read from the data flow of a flat graph, written into node metadata."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from exporter import metadata as meta
+from exporter.passes.attentions import Attention, find_attentions
+from exporter.passes.constants import dims
+from exporter.passes.flow import Flow, resolution_step
+from exporter.passes.skips import find_skips
+
+_INJECTING = {"Add", "Sub", "Mul"}
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What was found, counted as people count it."""
+
+    cross_attention: int
+    self_attention: int
+    joint_attention: int
+    time_injection: int
+    skip: int
+    resnet: int
+    downsample: int
+    upsample: int
+
+
+def annotate(model: ir.Model, inputs: Iterable[str]) -> Roles:
+    """Gives every node its role, side, level and, where they apply, skip ids and Q, K, V.
+
+    Module paths only group nodes (this Add and that Conv ran in the same module); which role
+    a group has is decided by edges: see docs/FORMAT.md.
+
+    Args:
+        model: A flat, simplified model; modified in place. The values of skip connections
+            and of the time embedding are renamed ``skip_0``.. and ``temb``.
+        inputs: Names of the inputs that carry data, as opposed to parameters.
+
+    Returns:
+        How many of each were found.
+    """
+    annotator = _Annotator(Flow(model.graph, inputs))
+    annotator.run()
+    return annotator.roles()
+
+
+class _Annotator:
+    def __init__(self, flow: Flow) -> None:
+        self.flow = flow
+        self.attentions = list(find_attentions(flow))
+        self.skips = find_skips(flow)
+        self.injections = [node for node in flow.nodes if _injects(node, flow)]
+        self.role: dict[ir.Node, str] = {}
+        self.by_module = _subtrees(flow.nodes)
+
+    def run(self) -> None:
+        self._ends()
+        self._vectors()
+        self._attentions()
+        self._resnets()
+        self._resolution()
+        self._transformers()
+        self._rest()
+        for node, role in self.role.items():
+            node.metadata_props[meta.ROLE] = role
+        self._sides()
+        self._levels()
+        self._skips()
+        self._name_values()
+
+    def roles(self) -> Roles:
+        kinds = Counter(attention.role(self.flow) for attention in self.attentions)
+        steps = Counter(
+            resolution_step(n) for n in self.flow.nodes if self.flow.level(n) is not None
+        )
+        blocks = {node.metadata_props[meta.RESNET] for node in self.injections}
+        return Roles(
+            kinds["cross_attention"],
+            kinds["self_attention"],
+            kinds["joint_attention"],
+            len(self.injections),
+            len(self.skips),
+            len(blocks),
+            steps[1],
+            steps[-1],
+        )
+
+    def _set(self, nodes: Iterable[ir.Node], role: str) -> None:
+        for node in nodes:
+            self.role.setdefault(node, role)
+
+    def _ends(self) -> None:
+        """From ``sample`` to the first Conv; from the last sum of branches to the output."""
+        self._set((n for n in self.flow.nodes if n.op_type == "Shape"), "shape")
+        for node in self.flow.nodes:
+            if self.flow.is_image(node.outputs[0]):
+                self._set([node], "conv_in")
+                if node.op_type == "Conv":
+                    break
+        node = self.flow.graph.outputs[0].producer()
+        while node is not None and sum(map(self.flow.is_image, node.inputs)) == 1:
+            self._set([node], "conv_out")
+            before = next(value for value in node.inputs if self.flow.is_image(value))
+            node = before.producer() if before is not None else None
+
+    def _vectors(self) -> None:
+        """What ``timestep`` becomes before it meets the image, and where it does."""
+        for node in self.injections:
+            self.role[node] = "time_injection"
+            node.metadata_props[meta.RESNET] = _module(node)
+        feeding: set[ir.Node] = set()
+        for node in self.injections:
+            for value in node.inputs:
+                if value is not None and not self.flow.is_image(value):
+                    feeding |= self.flow.ancestors(value)
+        vectors = (n for n in feeding if self.flow.node_sources(n))
+        self._set(vectors, "time_embedding")
+
+    def _attentions(self) -> None:
+        for attention in self.attentions:
+            role, node = attention.role(self.flow), attention.anchor
+            self._set(self.by_module[_module(node)], role)
+            for key, value in _operands(attention):
+                names = [v.name or "" for v in self.flow.graph.inputs]
+                sources = sorted(self.flow.sources(value), key=names.index)
+                node.metadata_props[key] = ",".join(sources)
+            if attention.heads is not None:
+                node.metadata_props[meta.HEADS] = str(attention.heads)
+            if attention.head_dim is not None:
+                node.metadata_props[meta.HEAD_DIM] = str(attention.head_dim)
+
+    def _resnets(self) -> None:
+        for injection in self.injections:
+            group = self.by_module[_module(injection)]
+            self._set((n for n in group if self.flow.is_image(n.outputs[0])), "resnet")
+
+    def _resolution(self) -> None:
+        for node in self.flow.nodes:
+            step = resolution_step(node) if self.flow.level(node) is not None else 0
+            if step and self.role.get(node) in (None, "resnet"):
+                role = "downsample" if step > 0 else "upsample"
+                self.role[node] = role
+                module = self._widest(_module(node))
+                self._set(self.by_module[module] if module else [], role)
+
+    def _transformers(self) -> None:
+        """Around attentions: the sibling modules that multiply are MLPs, the rest carries."""
+        for attention in self.attentions:
+            own = _module(attention.anchor)
+            parent = _parent(own)
+            if parent is None or self._holds_more(parent):
+                continue
+            for child in _children(parent, self.by_module):
+                group = self.by_module[child]
+                products = sum(n.op_type in ("MatMul", "Gemm", "Conv") for n in group)
+                if products >= 2 and not any(a.anchor in group for a in self.attentions):
+                    self._set(group, "feed_forward")
+        for attention in self.attentions:
+            widest = self._widest(_module(attention.anchor))
+            group = [n for n in self.by_module[widest] if n not in self.role]
+            for node in reversed(group):  # a norm belongs to the branch it feeds
+                next_roles = {self.role.get(user) for user in self.flow.users(node)}
+                branch = next_roles.pop() if len(next_roles) == 1 else None
+                norm = node.op_type in ("LayerNormalization", "GroupNormalization")
+                known = branch is not None and norm and branch != "conv_out"
+                self.role[node] = branch if known and branch else "transformer"
+
+    def _rest(self) -> None:
+        sinks = {skip.sink for skip in self.skips}
+        self.role.update(dict.fromkeys(sinks, "skip"))
+        for node in reversed(self.flow.nodes):
+            if node in self.role:
+                continue
+            sources = self.flow.node_sources(node)
+            if not sources:  # works on parameters alone: belongs to who uses it
+                users = self.flow.users(node)
+                self.role[node] = self.role.get(users[0], "block") if users else "block"
+            elif "encoder_hidden_states" in sources and not self.flow.is_image(node.outputs[0]):
+                self.role[node] = "text"
+            else:
+                self.role[node] = "block"
+
+    def _widest(self, module: str) -> str:
+        """The largest module around ``module`` that holds no resnet, skip or more."""
+        while (parent := _parent(module)) is not None and not self._holds_more(parent):
+            module = parent
+        return module
+
+    def _holds_more(self, module: str) -> bool:
+        group = self.by_module[module]
+        return not module or any(
+            self.role.get(node) in ("time_injection", "skip", "conv_in")
+            or (node.op_type == "Concat" and any(node is s.sink for s in self.skips))
+            for node in group
+        )
+
+    def _sides(self) -> None:
+        """Down: computed on the way to a skip's source. Up: computed from a sink."""
+        before: set[ir.Node] = set()
+        for skip in self.skips:
+            before |= {skip.source} | self.flow.ancestors(skip.value)
+        after: set[ir.Node] = set()
+        for skip in self.skips:
+            after |= {skip.sink} | self.flow.descendants(skip.sink.outputs[0])
+        side: dict[ir.Node, str | None] = {}
+        for node in reversed(self.flow.nodes):
+            if self.role[node] in ("conv_in", "conv_out"):
+                side[node] = None
+            elif self.flow.is_image(node.outputs[0]):
+                side[node] = "up" if node in after else "down" if node in before else "mid"
+            else:  # vectors, text and parameters: where they are used, if in one place
+                sides = {side[user] for user in self.flow.users(node)}
+                side[node] = sides.pop() if len(sides) == 1 else None
+            if side[node] is not None and self.skips:
+                node.metadata_props[meta.SIDE] = side[node] or ""
+
+    def _levels(self) -> None:
+        for node in self.flow.nodes:
+            level = self.flow.level(node)
+            if level is not None:
+                node.metadata_props[meta.LEVEL] = str(level)
+
+    def _skips(self) -> None:
+        for skip in self.skips:
+            for node, key, end in (
+                (skip.source, meta.SKIP_SOURCE, "source"),
+                (skip.sink, meta.SKIP_SINK, "sink"),
+            ):
+                props = node.metadata_props
+                for name in (meta.SKIP, key):
+                    ids = [i for i in props.get(name, "").split(",") if i]
+                    props[name] = ",".join([*ids, str(skip.id)])
+                ends = [e for e in props.get(meta.SKIP_END, "").split(",") if e]
+                props[meta.SKIP_END] = ",".join(dict.fromkeys([*ends, end]))
+
+    def _name_values(self) -> None:
+        for skip in self.skips:
+            if not (skip.value.name or "").startswith("skip_"):
+                skip.value.name = f"skip_{skip.id}"
+        shared = [
+            node.outputs[0]
+            for node in self.flow.nodes
+            if self.role[node] == "time_embedding"
+            and len({_module(user) for user in self.flow.users(node)}) > 1
+        ]
+        if shared:
+            shared[-1].name = "temb"
+
+
+def _injects(node: ir.Node, flow: Flow) -> bool:
+    """A vector that knows the timestep and not the image, put onto the image."""
+    if node.op_type not in _INJECTING or len(node.inputs) != 2:
+        return False
+    images = [flow.is_image(value) for value in node.inputs]
+    if sum(images) != 1:
+        return False
+    vector = node.inputs[images.index(False)]
+    return "timestep" in flow.sources(vector) and len(dims(node.outputs[0]) or ()) >= 3
+
+
+def _operands(attention: Attention) -> tuple[tuple[str, ir.Value], ...]:
+    return ((meta.Q, attention.q), (meta.K, attention.k), (meta.V, attention.v))
+
+
+def _module(node: ir.Node) -> str:
+    return node.metadata_props[meta.MODULE]
+
+
+def _parent(module: str) -> str | None:
+    return module.rpartition(".")[0] if module else None
+
+
+def _children(parent: str, modules: Mapping[str, list[ir.Node]]) -> list[str]:
+    return [module for module in modules if module and _parent(module) == parent]
+
+
+def _subtrees(nodes: Iterable[ir.Node]) -> dict[str, list[ir.Node]]:
+    """Nodes of every module, those of its submodules included."""
+    found: dict[str, list[ir.Node]] = {}
+    for node in nodes:
+        module: str | None = _module(node)
+        while module is not None:
+            found.setdefault(module, []).append(node)
+            module = _parent(module)
+    return found
