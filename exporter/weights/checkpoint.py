@@ -117,6 +117,8 @@ class Checkpoint:
         """
         spec = self._tensors[name]
         assert spec.file is not None
+        if spec.nbytes == 0:
+            return torch.empty(spec.shape, dtype=spec.dtype)
         try:
             raw = np.fromfile(spec.file, np.uint8, spec.nbytes, offset=spec.offset)
         except OSError as error:

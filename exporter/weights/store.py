@@ -47,7 +47,7 @@ def copy_weights(
 ) -> Stored:
     """Streams all weights into one ``.safetensors`` file that diffusers can load too.
 
-    Memory is bounded by the two largest tensors: one is read while the other is written.
+    Memory is bounded by the three largest tensors: one is read while another is written.
     The file is synced but not renamed; on any failure it is the caller's to remove.
 
     Args:

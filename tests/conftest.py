@@ -1,0 +1,69 @@
+"""Tiny UNets made on the spot, saved as diffusers saves them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+
+MakeUNet = Callable[..., torch.nn.Module]
+SaveUNet = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def make_unet() -> MakeUNet:
+    """``make_unet(preset="tiny", **config changes)``: a seeded UNet on the CPU."""
+
+    def make(preset: str = "tiny", **changes: Any) -> torch.nn.Module:
+        file = resources.files("exporter") / "presets" / f"{preset}.json"
+        config = {**json.loads(file.read_text()), **changes}
+        torch.manual_seed(0)
+        unet: torch.nn.Module = getattr(diffusers, config["_class_name"]).from_config(config)
+        return unet.eval().requires_grad_(False)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def save_unet(make_unet: MakeUNet) -> SaveUNet:
+    """``save_unet(folder, preset="tiny", dtype=..., how={...}, **config changes)``.
+
+    Writes ``config.json`` and safetensors into ``folder`` with ``save_pretrained``, which
+    takes ``how`` (``variant``, ``max_shard_size``, ``safe_serialization``).
+    """
+
+    def save(
+        folder: Path,
+        preset: str = "tiny",
+        *,
+        dtype: torch.dtype = torch.float32,
+        how: dict[str, Any] | None = None,
+        **changes: Any,
+    ) -> Path:
+        unet: Any = torch.nn.Module.to(make_unet(preset, **changes), dtype)
+        unet.save_pretrained(folder, **(how or {}))
+        return folder
+
+    return save
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tmp_path_factory: pytest.TempPathFactory, save_unet: SaveUNet) -> Path:
+    """A folder whose ``unet/`` holds a tiny checkpoint like sd15; do not change it."""
+    root = tmp_path_factory.mktemp("models") / "tiny-pipeline"
+    save_unet(root / "unet")
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_xl_pipeline(tmp_path_factory: pytest.TempPathFactory, save_unet: SaveUNet) -> Path:
+    """Like ``tiny_pipeline``, with SDXL's conditioning."""
+    root = tmp_path_factory.mktemp("models") / "tiny-xl-pipeline"
+    save_unet(root / "unet", "tiny-xl")
+    return root
