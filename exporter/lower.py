@@ -15,7 +15,7 @@ import torch
 from exporter import metadata as meta
 from exporter.errors import GraphError
 from exporter.passes.name_dims import NameDims
-from exporter.trace import Program
+from exporter.types import Program
 
 _NAMESPACE = "pkg.torch.onnx."
 _WRAPPER = "unet"  # trace wraps the UNet in one module so that inputs are flat

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,32 +10,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from exporter.errors import GraphError
-from exporter.types import InputSpec, Source
+from exporter.types import InputSpec, Program, Source
 
 # The axes are free, so the sizes only have to keep torch.export from specialising on 0, 1 or
 # equality. Odd ones make diffusers take its `upsample_size` path, which is right for every size.
 HINTS: Mapping[str, int] = {"B": 2, "H": 61, "W": 53, "S": 7, "T": 1}
 
 ADDED = ("text_embeds", "time_ids")  # fed through diffusers' `added_cond_kwargs`
-
-
-@dataclass(frozen=True)
-class Program:
-    """A traced UNet.
-
-    Attributes:
-        exported: The program; its parameters are fake tensors without storage.
-        axes: torch's symbol to ours, e.g. ``{"s53": "B", "s30": "H"}``.
-        classes: Qualified class of every module by path; the UNet's own path is empty.
-        inputs: What the program is fed, in order.
-        size_multiple: Divisor of every height and width it takes.
-    """
-
-    exported: torch.export.ExportedProgram
-    axes: Mapping[str, str]
-    classes: Mapping[str, str]
-    inputs: tuple[InputSpec, ...]
-    size_multiple: int
 
 
 class _UNet(torch.nn.Module):

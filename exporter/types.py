@@ -99,6 +99,25 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Program:
+    """A traced UNet.
+
+    Attributes:
+        exported: The program; its parameters are fake tensors without storage.
+        axes: torch's symbol to ours, e.g. ``{"s53": "B", "s30": "H"}``.
+        classes: Qualified class of every module by path; the UNet's own path is empty.
+        inputs: What the program is fed, in order.
+        size_multiple: Divisor of every height and width it takes.
+    """
+
+    exported: torch.export.ExportedProgram
+    axes: Mapping[str, str]
+    classes: Mapping[str, str]
+    inputs: tuple[InputSpec, ...]
+    size_multiple: int
+
+
+@dataclass(frozen=True)
 class StageRecord:
     """One finished step of the pipeline.
 

@@ -1,0 +1,167 @@
+"""Model and weights into temporary siblings of the target, then into place."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from exporter import metadata as meta
+from exporter.errors import GraphError, TargetError
+from exporter.types import TensorSpec
+
+_ONNX_DTYPES = {
+    torch.float32: ir.DataType.FLOAT,
+    torch.float16: ir.DataType.FLOAT16,
+    torch.bfloat16: ir.DataType.BFLOAT16,
+    torch.int64: ir.DataType.INT64,
+}
+
+
+def guard_target(target: Path) -> None:
+    """Refuses, before any work, a target that could not be written.
+
+    Raises:
+        TargetError: The folder is missing or read-only, or the target is not a plain file.
+    """
+    folder = target.parent
+    if not folder.is_dir():
+        raise TargetError(f"there is no folder {folder}", do="create it")
+    if target.is_dir():
+        raise TargetError(f"{target} is a folder", "a file to write", "name the .onnx")
+    if target.suffix != ".onnx":
+        raise TargetError(f"{target.name} as output", "a name that ends in .onnx")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise TargetError(f"{folder} cannot be written to: {error.strerror}") from error
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where files lie until they are proven.
+
+    Attributes:
+        target: Where the model will be.
+        onnx: Where the model is written first.
+        weights: Where copied weights are written first; None when they are linked.
+    """
+
+    target: Path
+    onnx: Path
+    weights: Path | None
+
+    def publish(self) -> None:
+        """Renames into place, weights first; whole files replace whole files.
+
+        Two exports to one target do not mix: the pair of renames holds a lock on the folder.
+        """
+        with _locked(self.target.parent):
+            if self.weights is not None:
+                self.weights.replace(self.target.with_suffix(".safetensors"))
+            self.onnx.replace(self.target)
+
+
+@contextlib.contextmanager
+def staged(target: Path, *, copy: bool) -> Iterator[Stage]:
+    """A place beside ``target`` to write to, gone again however the export ends.
+
+    Linked models are written in the target's own folder, since their external data must be
+    named relative to it; copied ones in a folder of their own, weights under the final name.
+
+    Raises:
+        TargetError: The folder cannot be written to.
+    """
+    prefix = f".{target.stem}-"
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=target.parent))
+    except OSError as error:
+        raise TargetError(f"{target.parent} cannot be written to: {error.strerror}") from error
+    onnx = folder / target.name if copy else target.parent / f"{folder.name}.onnx"
+    try:
+        weights = folder / target.with_suffix(".safetensors").name if copy else None
+        yield Stage(target, onnx, weights)
+    finally:
+        onnx.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def attach(
+    model: ir.Model, specs: Mapping[str, TensorSpec], folder: Path, parameters: list[str]
+) -> None:
+    """Turns parameter inputs into initializers that lie in safetensors files.
+
+    Args:
+        model: A model whose parameters are inputs; modified in place.
+        specs: Where each tensor lies.
+        folder: Folder of the .onnx; every file is at or below it.
+        parameters: Names of the parameter inputs.
+
+    Raises:
+        GraphError: The graph has a parameter that the weights lack.
+    """
+    graph = model.graph
+    inputs = {value.name: value for value in graph.inputs}
+    for name in parameters:
+        value, spec = inputs[name], specs.get(name)
+        if spec is None or spec.file is None:
+            raise GraphError(f"the graph reads {name}, which the checkpoint does not hold")
+        value.const_value = ir.ExternalTensor(
+            location=spec.file.relative_to(folder).as_posix(),
+            offset=spec.offset,
+            length=spec.nbytes,
+            dtype=_ONNX_DTYPES[spec.dtype],
+            shape=ir.Shape(spec.shape),
+            name=name,
+            base_dir=folder,
+        )
+        graph.inputs.remove(value)
+        graph.register_initializer(value)
+
+
+def write(model: ir.Model, path: Path, properties: Mapping[str, Any]) -> None:
+    """Writes the model with its metadata; external data is left where it is.
+
+    Args:
+        model: The model.
+        path: File to write, synced before return.
+        properties: ``atlas.`` keys without prefix; values that are not text become JSON.
+
+    Raises:
+        TargetError: The disk is full or the folder unwritable.
+    """
+    for key, value in properties.items():
+        text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        model.metadata_props[meta.PREFIX + key] = text
+    try:
+        with path.open("wb") as file:
+            file.write(ir.to_proto(model).SerializeToString())
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise TargetError(f"{path.name} cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    try:
+        import fcntl
+    except ImportError:  # Windows: renames alone have to do
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
