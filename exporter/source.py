@@ -63,8 +63,8 @@ def load_source(
     """
     if model in presets():
         return _from_preset(model, revision, variant, seed)
-    path = Path(model).expanduser()
-    if path.is_dir():
+    path = _existing(model)
+    if path and path.is_dir():
         if revision:
             raise UsageError(f"--revision {revision} with the local folder {model}")
         return _from_folder(path, path.resolve().name, "folder", subfolder, variant)
@@ -104,8 +104,16 @@ def _from_folder(
     return _source(name, origin, unet, weights, revision, _text_width(folder.parent))
 
 
-def _refuse_unless_hub_id(model: str, path: Path) -> None:
-    if path.exists():
+def _existing(model: str) -> Path | None:
+    try:
+        path = Path(model).expanduser()
+        return path if model and path.exists() else None
+    except (OSError, RuntimeError):  # too long a name, no such home
+        return None
+
+
+def _refuse_unless_hub_id(model: str, path: Path | None) -> None:
+    if path:
         raise SourceError(
             f"{model} is a file", "a diffusers folder with config.json, a hub id or a preset"
         )

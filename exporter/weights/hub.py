@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.errors import SourceError
-from exporter.types import OnProgress, Progress
+from exporter.types import OnProgress, Progress, quiet
 from exporter.weights.checkpoint import STEM, weight_names
 
 
@@ -37,34 +37,39 @@ def fetch(
     Raises:
         SourceError: Absent, private, gated, or neither cached nor reachable.
     """
-    bar = _reporting_bar(progress)
     about = [f"{folder}config.json" for folder in (f"{subfolder}/", "", "text_encoder_2/")]
-    root = _snapshot(repo, revision, about, bar)
+    root = _snapshot(repo, revision, about, quiet)
     prefix = f"{subfolder}/" if (root / subfolder / "config.json").is_file() else ""
     single, index = weight_names(variant)
     dotted = f".{variant}" if variant else ""
     number = "?????-of-?????"
     shards = (f"{STEM}{dotted}-{number}.safetensors", f"{STEM}-{number}{dotted}.safetensors")
     wanted = [prefix + name for name in (single, index, *shards)]
-    return _snapshot(repo, root.name, wanted, bar)
+    return _snapshot(repo, root.name, wanted, progress)
 
 
 def _snapshot(
-    repo: str, revision: str | None, patterns: Sequence[str], bar: type[Any]
+    repo: str, revision: str | None, patterns: Sequence[str], progress: OnProgress
 ) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import (
         GatedRepoError,
+        HfHubHTTPError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
 
+    # OSError, and the base error of whichever HTTP library this huggingface_hub uses.
+    transport: tuple[Any, ...] = (OSError, *HfHubHTTPError.__bases__)
     what = f"{repo}@{revision}" if revision else repo
     try:
         return Path(
             snapshot_download(
-                repo, revision=revision, allow_patterns=list(patterns), tqdm_class=bar
+                repo,
+                revision=revision,
+                allow_patterns=list(patterns),
+                tqdm_class=_reporting_bar(progress),
             )
         )
     except GatedRepoError as error:
@@ -83,23 +88,30 @@ def _snapshot(
             f"{what} is not complete in the cache and the hub cannot be reached",
             do="go online, or name a local folder",
         ) from error
-    except Exception as error:  # the HTTP library's own kinds differ between versions
+    except (*transport, ValueError) as error:  # ValueError: no repository can have that name
         reason = " ".join(str(error).split())[:200]
         raise SourceError(f"{what}: {type(error).__name__}: {reason}") from error
 
 
 def _reporting_bar(progress: OnProgress) -> type[Any]:
-    """A tqdm that reports instead of printing."""
+    """A tqdm that reports bytes instead of drawing.
+
+    huggingface_hub counts bytes received and bytes written in two bars; the one ahead speaks.
+    """
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     class Bar(tqdm):  # type: ignore[misc]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            kwargs.pop("name", None)  # huggingface_hub's own bars take it
-            kwargs["file"] = io.StringIO()
-            super().__init__(*args, **kwargs)
+        furthest = 0.0
 
-        def display(self, *_args: Any, **_kwargs: Any) -> None:
-            if self.unit == "B":
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.pop("name", None)  # only huggingface_hub's own bars take it
+            super().__init__(*args, **kwargs | {"file": io.StringIO(), "disable": False})
+
+        def update(self, n: float | None = 1) -> bool | None:
+            drawn: bool | None = super().update(n)
+            if self.unit == "B" and self.n > Bar.furthest:
+                Bar.furthest = self.n
                 progress(Progress("source", self.n, self.total or None, "B"))
+            return drawn
 
     return Bar

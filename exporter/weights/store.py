@@ -6,8 +6,9 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -69,9 +70,9 @@ def copy_weights(
     digest = hashlib.sha256(header)
     done = len(header)
     try:
-        with path.open("wb") as file:
+        with path.open("wb") as file, closing(_streamed(weights, specs)) as tensors:
             file.write(header)
-            for data in _streamed(weights, specs):
+            for data in tensors:
                 digest.update(data)
                 file.write(data)
                 done += data.nbytes
@@ -164,7 +165,7 @@ def _ordered(
     return iter(sorted(specs.values(), key=unaligned))
 
 
-def _streamed(weights: Weights, specs: Sequence[TensorSpec]) -> Iterator[memoryview]:
+def _streamed(weights: Weights, specs: Sequence[TensorSpec]) -> Generator[memoryview]:
     """Bytes of one tensor after another; the next is read and converted meanwhile."""
 
     def load(spec: TensorSpec) -> memoryview:

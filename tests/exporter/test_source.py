@@ -116,6 +116,9 @@ def test_config_that_is_not_ours_is_one_line(tmp_path, config, error, told):
         ("./nowhere", "no folder ./nowhere"),
         ("/no/such/model", "no folder"),
         ("models/tiny/unet", "no folder"),
+        ("~nobody-at-all/model", "no folder"),
+        ("x" * 5000, "no folder"),
+        ("", "no folder"),
     ],
 )
 def test_what_cannot_be_found_says_what_could(model, told, tmp_path, monkeypatch):
