@@ -1,0 +1,194 @@
+"""Which operator of a region between right and wrong values is the first wrong one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+import torch
+
+from exporter.parity.locate.constants import wrong_constants
+from exporter.parity.locate.finding import Finding, Operand
+from exporter.parity.locate.flat import Flat, is_data
+from exporter.parity.locate.match import Match, Point
+from exporter.parity.locate.origins import Origin
+from exporter.parity.metrics import Array
+from exporter.types import Dtype, Source
+
+COUNTERPARTS: Mapping[str, tuple[str, ...]] = {
+    "Attention": ("scaled_dot_product_attention",),
+    "Concat": ("cat",),
+    "Conv": ("conv2d",),
+    "Gelu": ("gelu",),
+    "Gemm": ("linear",),
+    "GroupNormalization": ("group_norm",),
+    "LayerNormalization": ("layer_norm",),
+    "Resize": ("interpolate",),
+    "Split": ("chunk",),
+    "Swish": ("silu",),
+}
+"""Operators that are one torch call each."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the graph where right becomes wrong.
+
+    Attributes:
+        flat: The graph.
+        nodes: The nodes in topological order; what goes in is right, what comes out is not.
+        last: The wrong value that ends it.
+        values: What ONNX Runtime computed.
+        matches: The nearest PyTorch tensor to each value.
+        right: Values that equal their match.
+    """
+
+    flat: Flat
+    nodes: tuple[ir.Node, ...]
+    last: ir.Value
+    values: Mapping[ir.Value, Array]
+    matches: Mapping[ir.Value, Match]
+    right: frozenset[ir.Value]
+
+    def upto(self, node: ir.Node) -> list[ir.Node]:
+        """The nodes of the region that lead to one of them, itself included."""
+        inside, found = set(self.nodes), {node}
+        for candidate in reversed(self.nodes):
+            users = {user for value in candidate.outputs for user in value.consumers()}
+            data = any(is_data(value) for value in candidate.outputs)
+            if users & found and candidate in inside and data:
+                found.add(candidate)
+        return [candidate for candidate in self.nodes if candidate in found]
+
+    def before(self, nodes: Sequence[ir.Node]) -> float:
+        """The largest relative error among the right values that go into some nodes."""
+        inputs = [
+            v for node in nodes for v in node.inputs if v is not None and v in self.right
+        ]
+        return max(
+            (self.matches[v].relative for v in inputs if v in self.matches), default=0.0
+        )
+
+
+def judge(region: Region, reference: Sequence[Point], source: Source, dtype: Dtype) -> Finding:
+    """Name the first wrong operator.
+
+    The first non-finite value where there is one; else the first stored constant that is not
+    the parameter it should be; else the first node that PyTorch has too; else what ends the
+    region.
+
+    Args:
+        region: Where to look; every value of it has been asked for.
+        reference: What PyTorch computed there.
+        source: Whose parameters constants should be.
+        dtype: Dtype of the file.
+    """
+    overflowed = _first_nonfinite(region)
+    wrong = _first_wrong_constant(region, source, dtype)
+    evidence: tuple[str, ...] = ()
+    node = overflowed
+    if node is None and wrong is not None:
+        node, evidence = wrong
+    if node is None:
+        node = _first_with_counterpart(region, reference) or region.last.producer()
+    assert node is not None  # a node made the wrong value
+    value = next((v for v in node.outputs if v in region.matches), region.last)
+    match, origin = region.matches[value], region.flat.origins.get(node)
+    module, leading = region.flat.module(node), region.upto(node)
+    return Finding(
+        module=module,
+        block=_block(module),
+        role=origin.role if origin else "",
+        source=_source(origin, match),
+        operator=node.op_type,
+        node=node.name or "",
+        value=value.name or "",
+        before=region.before(leading),
+        after=match.relative,
+        floors=match.floors,
+        evidence=evidence,
+        region=tuple(f"{n.op_type} {n.name}" for n in leading) if len(leading) > 1 else (),
+        operands=_operands(node, region.values) if overflowed is not None else (),
+    )
+
+
+def _first_wrong_constant(
+    region: Region, source: Source, dtype: Dtype
+) -> tuple[ir.Node, tuple[str, ...]] | None:
+    for node in region.nodes:
+        wrong = wrong_constants(region.flat, node, source, dtype)
+        if wrong:
+            return node, wrong
+    return None
+
+
+def _source(origin: Origin | None, match: Match) -> str:
+    if origin is not None and origin.source:
+        return origin.source
+    return match.point.sources[0] if match.point.sources else ""
+
+
+def _block(module: str) -> str:
+    """The module's parent where it is a block's layer: ``...resnets.0`` for its ``conv1``."""
+    parts = module.split(".")
+    while len(parts) > 1:
+        parts.pop()
+        if parts[-1].isdigit() or parts[-1] in ("mid_block", "time_embedding"):
+            return ".".join(parts)
+    return module
+
+
+def _first_nonfinite(region: Region) -> ir.Node | None:
+    values = region.values
+    for node in region.nodes:
+        made = [values[v] for v in node.outputs if v in values]
+        taken = [values[v] for v in node.inputs if v is not None and v in values]
+        if any(_nonfinite(a) for a in made) and not any(_nonfinite(a) for a in taken):
+            return node
+    return None
+
+
+def _nonfinite(array: Array) -> int:
+    return int((~torch.isfinite(torch.from_numpy(array))).sum())
+
+
+def _operands(node: ir.Node, values: Mapping[ir.Value, Array]) -> tuple[Operand, ...]:
+    found = []
+    for value in node.inputs:
+        if value is None:
+            continue
+        array = values.get(value)
+        if array is None and value.const_value is not None:
+            array = value.const_value.numpy()
+        if array is None or not array.size:
+            continue
+        tensor = torch.from_numpy(array.astype("float32"))
+        finite = tensor[torch.isfinite(tensor)]
+        low, high = (
+            (float(finite.min()), float(finite.max())) if finite.numel() else (0.0, 0.0)
+        )
+        found.append(Operand(value.name or "", low, high, _nonfinite(array)))
+    return tuple(found)
+
+
+def _first_with_counterpart(region: Region, reference: Sequence[Point]) -> ir.Node | None:
+    """The first node that PyTorch has too: an intermediate of its operators proves nothing.
+
+    A node has a counterpart if its module makes the same call, or if it is the last of those
+    that come from one line.
+    """
+    called = {(point.module, point.operation) for point in reference}
+    lines = {(point.module, source) for point in reference for source in point.sources}
+    flat = region.flat
+    for node in region.nodes:
+        origin = flat.origins.get(node)
+        if origin is None:
+            continue
+        if any((origin.module, name) in called for name in COUNTERPARTS.get(node.op_type, ())):
+            return node
+        users = [user for value in node.outputs for user in value.consumers()]
+        last = all(flat.origins.get(user) != origin for user in users)
+        if last and (not origin.source or (origin.module, origin.source) in lines):
+            return node
+    return None

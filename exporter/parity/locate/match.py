@@ -1,0 +1,93 @@
+"""Whether two backends computed the same tensor, in whatever layout each keeps it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from exporter.parity.metrics import Array
+
+
+@dataclass(frozen=True)
+class Point:
+    """One tensor of PyTorch with what may be expected of it.
+
+    Attributes:
+        module: Path of the module that computed it.
+        sources: Its diffusers frames, the innermost first; none for a module's output.
+        operation: torch function, or ``forward``.
+        value: The reference, float32.
+        floor: Root mean square of its rounding error: how far two precisions of PyTorch are
+            apart here.
+    """
+
+    module: str
+    sources: tuple[str, ...]
+    operation: str
+    value: Array
+    floor: float
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the reference."""
+        return float(np.sqrt(np.mean(np.square(self.value, dtype=np.float64))))
+
+
+@dataclass(frozen=True)
+class Match:
+    """The nearest PyTorch tensor to one value of the file.
+
+    Attributes:
+        point: That tensor.
+        error: Root mean square of the difference; infinite where one side is not finite.
+    """
+
+    point: Point
+    error: float
+
+    @property
+    def floors(self) -> float:
+        """The error in noise floors."""
+        return self.error / self.point.floor if self.point.floor else math.inf
+
+    @property
+    def relative(self) -> float:
+        """The error over the root mean square of the reference."""
+        return self.error / self.point.rms if self.point.rms else self.error
+
+
+def distance(ours: Array, theirs: Array) -> float:
+    """Root mean square of the difference, over every layout that ``theirs`` may have.
+
+    Attention keeps heads before or after tokens, transformers keep channels first or last, and
+    exporters flatten batch and tokens; all of these are the same numbers.
+
+    Args:
+        ours: A value of the file.
+        theirs: A tensor of PyTorch with as many elements.
+    """
+    return min((_rms(ours, layout) for layout in _layouts(ours, theirs)), default=math.inf)
+
+
+def _layouts(ours: Array, theirs: Array) -> Iterator[Array]:
+    if ours.shape == theirs.shape:
+        yield theirs
+        return
+    axes = [axis for axis, size in enumerate(theirs.shape) if size > 1]
+    squeezed = theirs.reshape([theirs.shape[axis] for axis in axes])
+    if squeezed.ndim > 4:  # 120 orders and more; nothing in a UNet needs them
+        yield theirs.reshape(ours.shape)
+        return
+    for order in itertools.permutations(range(squeezed.ndim)):
+        yield squeezed.transpose(order).reshape(ours.shape)
+
+
+def _rms(a: Array, b: Array) -> float:
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference = np.square(a.astype(np.float64) - b)
+    value = float(np.sqrt(difference.mean())) if difference.size else 0.0
+    return value if math.isfinite(value) else math.inf

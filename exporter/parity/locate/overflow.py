@@ -1,0 +1,53 @@
+"""Which modules leave fp16's range, found by running PyTorch in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+
+from exporter.parity.locate.flat import enclosing
+from exporter.parity.locate.record import Heard, listening
+from exporter.parity.reference import call, loaded
+from exporter.types import Source
+
+FP16_MAX = torch.finfo(torch.float16).max
+
+
+def keep_in_fp32(source: Source, inputs: Mapping[str, torch.Tensor]) -> tuple[str, ...]:
+    """The smallest list of modules that must stay in float32 on this input.
+
+    A module is on it when one of its own calls returns, or is given, a number that fp16 cannot
+    hold, or when one of its parameters is such a number. Where a module and its parent are
+    both concerned the parent stands for both.
+
+    Args:
+        source: The UNet; run in float32 on its stored weights.
+        inputs: Graph inputs by name.
+    """
+    found: dict[str, None] = {}
+
+    def hear(heard: Heard) -> None:
+        if any(_overflows(tensor) for tensor in (heard.tensor, *heard.operands)):
+            found[heard.module] = None
+
+    with loaded(source, "fp32") as unet:
+        for name, parameter in unet.named_parameters():
+            if _overflows(parameter):
+                found[name.rpartition(".")[0]] = None
+        with listening(unet, hear, calls=None):
+            call(unet, {name: tensor.to(_wide(tensor)) for name, tensor in inputs.items()})
+        del unet
+    return tuple(
+        path
+        for path in found
+        if not any(parent in found for parent in list(enclosing(path))[1:])
+    )
+
+
+def _overflows(tensor: torch.Tensor) -> bool:
+    return bool(tensor.numel()) and not float(tensor.abs().max()) <= FP16_MAX
+
+
+def _wide(tensor: torch.Tensor) -> torch.dtype:
+    return torch.float32 if tensor.is_floating_point() else tensor.dtype

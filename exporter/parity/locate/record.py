@@ -1,0 +1,120 @@
+"""Listens to PyTorch: what every module and every torch call in a UNet returns, and where."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from exporter.parity.locate.origins import short_source
+
+MODULE = "forward"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One tensor that PyTorch computed.
+
+    Attributes:
+        module: Path of the innermost module running.
+        sources: ``diffusers/...py:line`` of every diffusers frame, the innermost first.
+        operation: Name of the torch function, or ``forward`` for a module's output.
+        tensor: The value, as computed.
+        operands: Floating tensors that went in; empty for a module's output.
+    """
+
+    module: str
+    sources: tuple[str, ...]
+    operation: str
+    tensor: torch.Tensor
+    operands: tuple[torch.Tensor, ...] = ()
+
+
+Listener = Callable[[Heard], None]
+
+
+@contextmanager
+def listening(
+    unet: torch.nn.Module,
+    listener: Listener,
+    *,
+    outputs: Collection[str] = (),
+    calls: Collection[str] | None = (),
+) -> Iterator[None]:
+    """Tell ``listener`` what is computed while the context is open.
+
+    Open it inside ``ComputeIn``, so that it sees the calls of the code and not its casts.
+
+    Args:
+        unet: The module that will run.
+        listener: Told in order of execution; nothing is kept here.
+        outputs: Modules whose return values are wanted.
+        calls: Modules whose own torch calls are wanted; None for all of them.
+    """
+    stack: list[str] = []
+
+    def leave(path: str) -> Callable[..., None]:
+        def hook(_: torch.nn.Module, __: Any, output: Any) -> None:
+            stack.pop()
+            if path in outputs:
+                with torch._C.DisableTorchFunction():  # what we compute is not the UNet's
+                    for tensor in _floats(output):
+                        listener(Heard(path, (), MODULE, tensor))
+
+        return hook
+
+    with ExitStack() as hooks:
+        for path, module in unet.named_modules():
+            enter = lambda *_, path=path: stack.append(path)  # noqa: E731
+            hooks.callback(module.register_forward_pre_hook(enter).remove)
+            hooks.callback(module.register_forward_hook(leave(path)).remove)
+        if calls is None or calls:
+            hooks.enter_context(_Calls(stack, listener, calls))
+        yield
+
+
+class _Calls(TorchFunctionMode):
+    """Sees each torch call as the code makes it, before any cast of ``ComputeIn``."""
+
+    def __init__(
+        self, stack: list[str], listener: Listener, calls: Collection[str] | None
+    ) -> None:
+        super().__init__()
+        self._stack, self._listener, self._calls = stack, listener, calls
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if not self._stack or getattr(func, "__name__", "").startswith("__"):
+            return result
+        module = self._stack[-1]
+        if self._calls is None or module in self._calls:
+            with torch._C.DisableTorchFunction():
+                operands, sources = tuple(_floats((args, kwargs))), _sources()
+                for tensor in _floats(result):
+                    self._listener(Heard(module, sources, func.__name__, tensor, operands))
+        return result
+
+
+def _floats(tree: Any) -> list[torch.Tensor]:
+    leaves = tree_leaves(getattr(tree, "__dict__", None) or tree)
+    return [x for x in leaves if isinstance(x, torch.Tensor) and x.is_floating_point()]
+
+
+def _sources() -> tuple[str, ...]:
+    found = []
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        file = frame.f_code.co_filename.replace("\\", "/")
+        if "/diffusers/" in file:
+            found.append(short_source(file, frame.f_lineno))
+        frame = frame.f_back
+    return tuple(found)
