@@ -28,7 +28,7 @@ def model_inputs(
     """
     refuse_unfed(class_name, config)
     sample = InputSpec("sample", ("B", int(config["in_channels"]), "H", "W"))
-    timestep = InputSpec("timestep", (), "float32")
+    timestep = InputSpec("timestep", ("T",), "float32")
     labels = _class_labels(class_name, config)
     if class_name == "UNet2DModel":
         return (sample, timestep, *labels)

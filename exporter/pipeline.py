@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,6 @@ from exporter.types import (
     Dtype,
     ExportRequest,
     OnProgress,
-    Program,
     Progress,
     Source,
     StageRecord,
@@ -154,7 +153,7 @@ def export(request: ExportRequest, on_progress: OnProgress = quiet) -> ExportRep
             roles = annotate(model, names)
         flat, transposes = model.graph.num_nodes(), _weight_transposes(model)
         with run.stage("weights"):
-            specs, files = _result(stored)
+            specs, files = stored.result()
             parameters = [v.name for v in model.graph.inputs if v.name not in names]
             attach(model, specs, stage.onnx.parent, [name for name in parameters if name])
         if not request.flat:
@@ -162,8 +161,10 @@ def export(request: ExportRequest, on_progress: OnProgress = quiet) -> ExportRep
                 fold(model, program.classes)
         weights = _weights_facts(source, request, specs, files, dtype, copy=copy)
         with run.stage("write"):
-            _stamp(model, source, program, weights)
-            write(model, stage.onnx, {"parity": {"verdict": "skipped"}})
+            model.producer_name, model.producer_version = "unet-atlas", version("unet-atlas")
+            model.graph.name = source.class_name
+            model.graph.doc_string = model_doc(source.name)
+            write(model, stage.onnx, _facts(source, weights))
             _validate(stage.onnx)
         parity = None
         if request.check:
@@ -238,12 +239,6 @@ def _store(
     return specs, digest(source.weights.files, on_progress)
 
 
-def _result(
-    stored: Future[tuple[Mapping[str, TensorSpec], Mapping[str, str]]],
-) -> tuple[Mapping[str, TensorSpec], Mapping[str, str]]:
-    return stored.result()
-
-
 def _weight_transposes(model: ir.Model) -> int:
     inputs = set(model.graph.inputs)
     return sum(n.op_type == "Transpose" and n.inputs[0] in inputs for n in model.graph)
@@ -272,37 +267,24 @@ def _weights_facts(
     }
 
 
-def _stamp(
-    model: ir.Model, source: Source, program: Program, weights: Mapping[str, Any]
-) -> None:
+def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
     """What the file says about itself; docs/FORMAT.md."""
-    facts = {
+    return {
         "format": meta.FORMAT_VERSION,
         "model": source.name,
         "model.class": source.class_name,
-        "model.revision": source.revision or "",
+        **({"model.revision": source.revision} if source.revision else {}),
+        "model.config": dict(source.config),
         "size_multiple": str(source.size_multiple),
         "legend": "; ".join(f"{role}: {text}" for role, text in meta.ROLES.items()),
+        "weights": weights,
+        "versions": _versions(),
+        "parity": {"verdict": "skipped"},
     }
-    model.metadata_props.update({meta.PREFIX + k: v for k, v in facts.items() if v})
-    write_json = {"model.config": dict(source.config), "weights": weights, "versions": _versions()}
-    for key, value in write_json.items():
-        import json
-
-        model.metadata_props[meta.PREFIX + key] = json.dumps(value, sort_keys=True)
-    model.producer_name, model.producer_version = "unet-atlas", _versions()["unet-atlas"]
-    model.graph.name = source.class_name
-    model.graph.doc_string = model.doc_string = model_doc(source.name)
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:  # run from a checkout that was not installed
-            found[package] = "unknown"
-    return found
+    return {package: version(package) for package in PACKAGES}
 
 
 def _validate(path: Path) -> None:

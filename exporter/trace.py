@@ -61,7 +61,8 @@ def trace(
     names = tuple(spec.name for spec in source.inputs)
     unet = torch.nn.Module.to(build(), dtype)  # diffusers' own `to` warns on a bare cast
     with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
-        module = _UNet(unet.to_empty(device="cpu"), names).eval()
+        unet._apply(lambda t: torch.empty_like(t, device="cpu") if t.is_meta else t)
+        module = _UNet(unet, names).eval()
         module.requires_grad_(requires_grad=False)
         example = tuple(_example(spec, hints, dtype) for spec in source.inputs)
     free = tuple(

@@ -52,7 +52,7 @@ def make_inputs(case: ParityCase, source: Source, dtype: Dtype) -> dict[str, tor
         Tensors in the shapes and dtypes that ``source.inputs`` names.
     """
     random = torch.Generator().manual_seed(case.seed * 1_000_003 + case.size)
-    sizes = {"B": case.batch, "H": case.height, "W": case.width, "S": case.tokens}
+    sizes = {"T": 1, "B": case.batch, "H": case.height, "W": case.width, "S": case.tokens}
     made = {}
     for spec in source.inputs:
         shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.shape)

@@ -14,7 +14,6 @@ import onnx_ir as ir
 from exporter import metadata as meta
 
 NAMES: Mapping[str, str] = {
-    "time_embedding": "TimeEmbedding",
     "time_injection": "TimeInjection",
     "text": "TextProjection",
     "cross_attention": "CrossAttention",
@@ -83,7 +82,7 @@ class Summary:
                 kind = "CrossAttn"
             parts = [(self.side or "block").capitalize(), self.index, kind]
             return "_".join(part for part in parts if part)
-        if self.role == parent_role:
+        if self.role in (parent_role, "time_embedding"):
             return self.short_class.removeprefix("Basic").removesuffix("2D")[:MAX_LABEL]
         return NAMES[self.role]
 
