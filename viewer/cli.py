@@ -1,0 +1,143 @@
+"""Arguments and exit codes: the only place of the viewer that prints."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from viewer import atlas, headless, netron, offline, report
+from viewer.errors import ViewerError
+from viewer.server import Server
+from viewer.session import Session
+
+_EXAMPLES = """\
+examples:
+  python -m viewer unet.onnx
+      opens a browser on the map of the UNet, with Netron beside it
+  python -m viewer sd15.onnx my-unet.onnx
+      what differs between the two: blocks, operators, shapes, and weights on request
+  python -m viewer unet.onnx --html unet.html
+      one file to share; it opens anywhere, without a server
+  python -m viewer unet.onnx --png u.png --at "?from=timestep&to=out_sample"
+      the map as a figure, with the timestep's path lit up
+
+The .onnx may come from anywhere. What our exporter writes into it (docs/FORMAT.md) is shown
+in full; of any other file, what it says, and a list of what it does not. Weights are never
+loaded. Pages are served to this machine only unless --host says otherwise, and ask no other
+host for anything.
+
+exit codes: 0 done; 2 bad usage or input
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _run(options)
+    except ViewerError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m viewer",
+        description="See a UNet: its U, how the time and the text enter, and every operator.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, metavar="unet.onnx", help="what to show")
+    parser.add_argument(
+        "other", type=Path, nargs="?", metavar="other.onnx", help="a second model to compare"
+    )
+    parser.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="parity report to tint the map with (default: unet.report.json beside the model)",
+    )
+    page = parser.add_argument_group("the page")
+    page.add_argument(
+        "--host", default="127.0.0.1", help="address to serve on (default: %(default)s)"
+    )
+    page.add_argument("--port", type=int, default=0, help="port (default: any free one)")
+    page.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    files = parser.add_argument_group("files instead of a page")
+    files.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
+    files.add_argument(
+        "--png", type=Path, metavar="FILE", help="a view as PNG (needs Chromium)"
+    )
+    files.add_argument(
+        "--svg", type=Path, metavar="FILE", help="a view as SVG (needs Chromium)"
+    )
+    files.add_argument(
+        "--view",
+        choices=("map", "graph", "figure"),
+        default="map",
+        help="the map, Netron's graph, or a panel's figure (default: %(default)s)",
+    )
+    files.add_argument(
+        "--at",
+        default="",
+        metavar="PLACE",
+        help="where to stand, as in the page's address after #/: down_blocks.1/attentions.0, "
+        "or ?tab=time",
+    )
+    files.add_argument("--dark", action="store_true", help="draw in the dark theme")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    paths = [path for path in (options.model, options.other) if path is not None]
+    found = options.report or report.beside(options.model)
+    session = Session(
+        tuple(atlas.read(path) for path in paths), report.read(found) if found else {}
+    )
+    if options.html:
+        offline.write(session, options.html)
+        _say(f"wrote {options.html}")
+    if options.png or options.svg:
+        _draw(session, options)
+    if not (options.html or options.png or options.svg):
+        _serve(session, options)
+    return 0
+
+
+def _draw(session: Session, options: argparse.Namespace) -> None:
+    headless.find_browser()
+    server = Server(session, netron.find())
+    server.start()
+    try:
+        for format, target in (("png", options.png), ("svg", options.svg)):
+            if target:
+                content = headless.draw(server, format, options.view, options.at, options.dark)
+                offline.write_whole(target, content)
+                _say(f"wrote {target}")
+    finally:
+        server.close()
+
+
+def _serve(session: Session, options: argparse.Namespace) -> None:
+    server = Server(session, netron.find(), options.host, options.port)
+    for model in session.models:
+        for sentence in model.missing:
+            _say(f"{model.file.path.name}: {sentence}")
+    _say(
+        f"{' and '.join(model.name for model in session.models)}: {server.url}  (Ctrl-C ends)"
+    )
+    if not options.no_browser:
+        webbrowser.open(server.url)
+    try:
+        server.serve_forever()
+    finally:
+        server.server_close()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201

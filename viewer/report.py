@@ -1,0 +1,37 @@
+"""A parity report beside the model, if there is one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from viewer.errors import ReportError
+
+_LIMIT = 64 << 20
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """Reads a report.
+
+    Raises:
+        ReportError: It is missing or not a JSON object.
+    """
+    try:
+        if path.stat().st_size > _LIMIT:
+            raise ReportError(f"{path} is too large for a report")
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ReportError(f"{path} cannot be opened ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise ReportError(f"{path} is not JSON", "a report of the exporter") from error
+    if not isinstance(report, dict):
+        raise ReportError(f"{path} is not a report", "a JSON object")
+    return report
+
+
+def beside(model: Path) -> Path | None:
+    """``unet.report.json`` next to ``unet.onnx``, if it is there."""
+    path = model.with_suffix(".report.json")
+    return path if path.is_file() else None
