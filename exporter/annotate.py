@@ -103,11 +103,11 @@ class _Annotator:
                 self._set([node], "conv_in")
                 if node.op_type == "Conv":
                     break
-        node = self.flow.graph.outputs[0].producer()
-        while node is not None and sum(map(self.flow.is_image, node.inputs)) == 1:
-            self._set([node], "conv_out")
-            before = next(value for value in node.inputs if self.flow.is_image(value))
-            node = before.producer() if before is not None else None
+        last = self.flow.graph.outputs[0].producer()
+        while last is not None and sum(map(self.flow.is_image, last.inputs)) == 1:
+            self._set([last], "conv_out")
+            before = next(value for value in last.inputs if self.flow.is_image(value))
+            last = before.producer() if before is not None else None
 
     def _vectors(self) -> None:
         """What ``timestep`` becomes before it meets the image, and where it does."""
@@ -181,7 +181,9 @@ class _Annotator:
             if not sources:  # works on parameters alone: belongs to who uses it
                 users = self.flow.users(node)
                 self.role[node] = self.role.get(users[0], "block") if users else "block"
-            elif "encoder_hidden_states" in sources and not self.flow.is_image(node.outputs[0]):
+            elif "encoder_hidden_states" in sources and not self.flow.is_image(
+                node.outputs[0]
+            ):
                 self.role[node] = "text"
             else:
                 self.role[node] = "block"

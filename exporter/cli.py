@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -168,5 +167,3 @@ def _check_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--atol", type=float, help="absolute tolerance (default: by dtype)")
     group.add_argument("--rtol", type=float, help="relative tolerance (default: by dtype)")
-
-

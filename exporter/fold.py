@@ -33,15 +33,15 @@ def fold(model: ir.Model, classes: Mapping[str, str]) -> int:
         GraphError: a module's nodes cannot be one call without a cycle.
     """
     groups = _foldable(model.graph, classes)
-    summaries = {
-        path: summarize(nodes, path, classes[path]) for path, nodes in groups.items()
-    }
+    summaries = {path: summarize(nodes, path, classes[path]) for path, nodes in groups.items()}
     for path in sorted(groups, key=lambda path: -path.count(".")):
         _fold_one(model, summaries[path], _parent_role(path, summaries))
     try:
         model.graph.sort()
     except ValueError as error:
-        raise GraphError("folding modules into functions made a cycle", do="use --flat") from error
+        raise GraphError(
+            "folding modules into functions made a cycle", do="use --flat"
+        ) from error
     for name, value in list(model.graph.initializers.items()):
         if not value.uses():
             del model.graph.initializers[name]

@@ -100,7 +100,7 @@ def _silenced() -> Iterator[None]:
 
 
 def _set_origin(node: ir.Node) -> None:
-    """torch's scope and stack metadata -> module path, class and source line."""
+    """Torch's scope and stack metadata -> module path, class and source line."""
     props = node.metadata_props
     scopes = ast.literal_eval(props.get(_NAMESPACE + "name_scopes", "[]"))[:-1]
     classes = ast.literal_eval(props.get(_NAMESPACE + "class_hierarchy", "[]"))[:-1]

@@ -311,6 +311,6 @@ def _check(
         worst = report.worst
         raise ParityError(
             f"{request.target.name} differs from PyTorch at {worst.name}: {worst.verdict}",
-            do="the target was left as it was; python -m exporter.parity --locate finds the block",
+            do="the target is as it was; python -m exporter.parity --locate finds the block",
         )
     return report

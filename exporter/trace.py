@@ -13,7 +13,7 @@ from exporter.errors import GraphError
 from exporter.types import InputSpec, Program, Source
 
 # The axes are free, so the sizes only have to keep torch.export from specialising on 0, 1 or
-# equality. Odd ones make diffusers take its `upsample_size` path, which is right for every size.
+# equality. Odd ones make diffusers take its `upsample_size` path, right for every size.
 HINTS: Mapping[str, int] = {"B": 2, "H": 61, "W": 53, "S": 7, "T": 1}
 
 ADDED = ("text_embeds", "time_ids")  # fed through diffusers' `added_cond_kwargs`
@@ -27,7 +27,9 @@ class _UNet(torch.nn.Module):
         self.unet, self.names = unet, names
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-        return self.unet(**call_arguments(dict(zip(self.names, tensors, strict=True))))[0]
+        arguments = call_arguments(dict(zip(self.names, tensors, strict=True)))
+        output: torch.Tensor = self.unet(**arguments)[0]
+        return output
 
 
 def call_arguments(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
@@ -39,9 +41,7 @@ def call_arguments(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     return {**arguments, "return_dict": False}
 
 
-def trace(
-    source: Source, build: Callable[[], torch.nn.Module], dtype: torch.dtype
-) -> Program:
+def trace(source: Source, build: Callable[[], torch.nn.Module], dtype: torch.dtype) -> Program:
     """Traces one denoising step without loading a weight.
 
     Args:
@@ -61,7 +61,9 @@ def trace(
     names = tuple(spec.name for spec in source.inputs)
     unet = torch.nn.Module.to(build(), dtype)  # diffusers' own `to` warns on a bare cast
     with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
-        unet._apply(lambda t: torch.empty_like(t, device="cpu") if t.is_meta else t)
+        unet._apply(  # type: ignore[no-untyped-call]
+            lambda t: torch.empty_like(t, device="cpu") if t.is_meta else t
+        )
         module = _UNet(unet, names).eval()
         module.requires_grad_(requires_grad=False)
         example = tuple(_example(spec, hints, dtype) for spec in source.inputs)
@@ -81,7 +83,8 @@ def trace(
         ) from error
     _drop_no_ops(exported.graph)
     classes = {
-        path: f"{type(m).__module__}.{type(m).__qualname__}" for path, m in unet.named_modules()
+        path: f"{type(m).__module__}.{type(m).__qualname__}"
+        for path, m in unet.named_modules()
     }
     axes = _axes(exported, source.inputs)
     return Program(exported, axes, classes, source.inputs, source.size_multiple)
@@ -107,7 +110,7 @@ def _axes(
 
 
 def _drop_no_ops(graph: torch.fx.Graph) -> None:
-    """Removes what computes nothing in eval mode: dropout, contiguous, casts to the same dtype.
+    """Removes what computes nothing in eval mode: dropout, contiguous, no-op casts.
 
     With these gone every remaining ATen operator has a direct ONNX translation, so lowering
     can skip ``run_decompositions``, which would trace the whole program twice more.

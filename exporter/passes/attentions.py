@@ -62,7 +62,9 @@ def _native(node: ir.Node) -> Attention:
     assert k is not None
     assert v is not None
     shape = dims(q) or ()
-    heads = node.attributes["q_num_heads"].as_int() if "q_num_heads" in node.attributes else None
+    heads = (
+        node.attributes["q_num_heads"].as_int() if "q_num_heads" in node.attributes else None
+    )
     if heads is None and len(shape) == 4 and isinstance(shape[1], int):
         heads = shape[1]
     last = shape[-1] if shape else None

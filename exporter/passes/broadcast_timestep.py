@@ -34,6 +34,7 @@ class BroadcastTimestep(ir.passes.InPlacePass):
                     shape = dims(value) or ()
                     value.shape = ir.Shape(["T", *shape[1:]])
                 source = node.inputs[0]
+                assert source is not None
                 node.outputs[0].replace_all_uses_with(source, replace_graph_outputs=False)
                 return ir.passes.PassResult(model, modified=True)
         return ir.passes.PassResult(model, modified=False)

@@ -25,10 +25,10 @@ def function_doc(
         "",
         f"{summary.params:,} parameters",
         "",
-        "| | name | shape |",
-        "|---|---|---|",
-        *(f"| in | `{value.name}` | {_shape(value)} |" for value in inputs),
-        *(f"| out | `{value.name}` | {_shape(value)} |" for value in outputs),
+        "| | name | shape | |",
+        "|---|---|---|---|",
+        *(f"| in | `{v.name}` | {_shape(v)} | {_remark(v, summary)} |" for v in inputs),
+        *(f"| out | `{v.name}` | {_shape(v)} | |" for v in outputs),
         "",
         f"Defined by `{summary.short_class}` in {_link(summary.class_name)}",
     ]
@@ -44,8 +44,11 @@ def model_doc(name: str) -> str:
 def _explain(summary: Summary) -> str:
     if summary.role == "block":
         parts = [(summary.counts["resnet"], "resnet"), *_attentions(summary)]
-        parts += [(len(summary.skips_in), "skip taken"), (len(summary.skips_out), "skip given")]
-        return ", ".join(f"{n} {what}" for n, what in parts if n)
+        parts += [
+            (len(summary.skips_in), "incoming skip"),
+            (len(summary.skips_out), "outgoing skip"),
+        ]
+        return ", ".join(f"{n} {what}{'s' * (n > 1)}" for n, what in parts if n)
     if summary.attention:
         props = summary.attention
         heads = f"; {props[meta.HEADS]} heads" if meta.HEADS in props else ""
@@ -68,6 +71,15 @@ def _names(sources: str) -> str:
 
 def _shape(value: ir.Value) -> str:
     return f"`{','.join(str(d) for d in value.shape)}`" if value.shape is not None else ""
+
+
+def _remark(value: ir.Value, summary: Summary) -> str:
+    """A skip of a later block, read for its height and width by the upsampler."""
+    name = value.name or ""
+    lends = (
+        name.startswith("skip_") and int(name.removeprefix("skip_")) not in summary.skips_in
+    )
+    return "only its size is read: what to upsample to" if lends else ""
 
 
 def _link(class_name: str) -> str:

@@ -30,9 +30,7 @@ class Flow:
         self._sources: dict[ir.Value, frozenset[str]] = {
             v: frozenset([v.name]) for v in graph.inputs if v.name in names
         }
-        self._levels: dict[ir.Value, int] = {
-            v: 0 for v in graph.inputs if v.name == "sample"
-        }
+        self._levels: dict[ir.Value, int] = {v: 0 for v in graph.inputs if v.name == "sample"}
         for node in self.nodes:
             self._visit(node)
 

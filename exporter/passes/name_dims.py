@@ -31,7 +31,7 @@ class NameDims(ir.passes.InPlacePass):
     def __init__(self, axes: Mapping[str, str], *, ceil: bool) -> None:
         super().__init__()
         self.axes = dict(axes)
-        self.points = POINTS
+        self.points: tuple[Mapping[str, int], ...] = POINTS
         if not ceil:
             scale = 2**MAX_LEVELS
             self.points = tuple(

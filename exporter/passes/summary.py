@@ -104,7 +104,10 @@ class Summary:
             meta.PARAMS: str(self.params),
             **self.attention,
         }
-        return {meta.MODULE: self.path, **{key: value for key, value in props.items() if value}}
+        return {
+            meta.MODULE: self.path,
+            **{key: value for key, value in props.items() if value},
+        }
 
 
 def summarize(nodes: Sequence[ir.Node], path: str, class_name: str) -> Summary:
@@ -112,7 +115,9 @@ def summarize(nodes: Sequence[ir.Node], path: str, class_name: str) -> Summary:
     anchors = [node.metadata_props for node in nodes if meta.Q in node.metadata_props]
     counts = Counter(props[meta.ROLE] for props in anchors)
     roles = Counter(node.metadata_props[meta.ROLE] for node in nodes)
-    injected = {n.metadata_props[meta.RESNET] for n in nodes if meta.RESNET in n.metadata_props}
+    injected = {
+        n.metadata_props[meta.RESNET] for n in nodes if meta.RESNET in n.metadata_props
+    }
     counts["resnet"] = len(injected)
     keys = (meta.Q, meta.K, meta.V, meta.HEADS, meta.HEAD_DIM)
     alone = anchors[0] if len(anchors) == 1 else {}

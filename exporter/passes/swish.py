@@ -26,7 +26,9 @@ class Swish(ir.passes.InPlacePass):
 
 def _replace(graph: ir.Graph, sigmoid: ir.Node, mul: ir.Node) -> None:
     old = mul.outputs[0]
-    new = ir.node("Swish", [sigmoid.inputs[0]], name=mul.name, metadata_props=mul.metadata_props)
+    new = ir.node(
+        "Swish", [sigmoid.inputs[0]], name=mul.name, metadata_props=mul.metadata_props
+    )
     ir.convenience.replace_nodes_and_values(
         graph, mul, [sigmoid, mul], [new], [old], new.outputs
     )
