@@ -114,8 +114,12 @@ def _draw(session: Session, options: argparse.Namespace) -> None:
     server = Server(session, netron.find())
     server.start()
     try:
-        for format, target in (("png", options.png), ("svg", options.svg)):
-            if target:
+        wished: tuple[tuple[headless.Format, Path | None], ...] = (
+            ("png", options.png),
+            ("svg", options.svg),
+        )
+        for format, target in wished:
+            if target is not None:
                 content = headless.draw(server, format, options.view, options.at, options.dark)
                 offline.write_whole(target, content)
                 _say(f"wrote {target}")

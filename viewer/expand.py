@@ -18,6 +18,8 @@ NODE_LIMIT = 200_000
 """Calls may multiply: a small hostile file must not expand without end."""
 
 _SEGMENT = re.compile(r"[^.]+(?:\.\d+)*")
+# Smaller float constants without a parameter's name are tables, e.g. a sinusoid's frequencies.
+_TABLE = 1024
 _FLOATS = {"FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"}
 
 
@@ -386,7 +388,8 @@ def _weight(name: str, tensor: Any) -> Weight:
     shape = tuple(int(dim) for dim in tensor.shape.numpy())
     dtype = str(tensor.dtype.name)
     count = math.prod(shape)
-    is_parameter = dtype in _FLOATS and len(shape) > 0 and count > 1
+    named = any((n or "").endswith(("weight", "bias")) for n in (name, tensor.name))
+    is_parameter = dtype in _FLOATS and len(shape) > 0 and (named or count >= _TABLE)
     if isinstance(tensor, ir.ExternalTensor):
         offset, length = tensor.offset or 0, tensor.length or tensor.nbytes
         return Weight(

@@ -11,7 +11,8 @@ from pathlib import Path
 from viewer.errors import TargetError
 from viewer.session import WEB, Session, embed
 
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?:async )?(?:function|class|const) (\w+)", re.MULTILINE)
 
 
 def page(session: Session) -> str:
@@ -47,24 +48,36 @@ def page(session: Session) -> str:
 
 
 def bundle(entry: str) -> str:
-    """Our modules as one, in the order of their imports.
+    """Our modules as one, in the order of their imports, each in a scope of its own.
 
-    They import by name only and no two define the same one, so that leaving out the
-    ``import`` lines and the word ``export`` is all there is to it.
+    They import and export by name only, so that two regular expressions are all it takes.
     """
     order: list[str] = []
 
     def visit(name: str) -> None:
-        text = (WEB / name).read_text(encoding="utf-8")
-        for needed in _IMPORT.findall(text):
+        for _, needed in _IMPORT.findall(_source(name)):
             if needed not in order:
                 visit(needed)
         order.append(name)
 
     visit(entry)
-    pieces = [_IMPORT.sub("", (WEB / name).read_text(encoding="utf-8")) for name in order]
-    text = "\n".join(re.sub(r"^export ", "", piece, flags=re.MULTILINE) for piece in pieces)
+    pieces = [f'$["{name}"] = (() => {{\n{_scoped(name)}}})();' for name in order[:-1]]
+    text = "\n".join(["const $ = {};", *pieces, _linked(entry)])
     return text.replace("</script", "<\\/script")
+
+
+def _source(name: str) -> str:
+    return (WEB / name).read_text(encoding="utf-8")
+
+
+def _linked(name: str) -> str:
+    return _IMPORT.sub(r'const {\1} = $["\2"];\n', _source(name))
+
+
+def _scoped(name: str) -> str:
+    names = ", ".join(_EXPORT.findall(_source(name)))
+    body = re.sub(r"^export ", "", _linked(name), flags=re.MULTILINE)
+    return f"{body}return {{ {names} }};\n"
 
 
 def write(session: Session, target: Path) -> None:

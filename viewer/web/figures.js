@@ -27,7 +27,7 @@ function arrow(d, kind) {
 
 function markers() {
   return svg("defs", {}, ["image", "time", "text"].map((kind) =>
-    svg("marker", { id: `fig-${kind}`, class: `head ${kind}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" },
+    svg("marker", { id: `fig-${kind}`, class: `head ${kind}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" },
       svg("path", { d: "M0 0 8 4 0 8z" }))));
 }
 
@@ -76,7 +76,7 @@ export function timeFigure(app, { input, sinusoid, mlp, vector }) {
     box(358, 8, 110, "MLP", mlp.length ? `${mlp.filter((id) => atlas.nodes[id].params > 0).length} layers` : "not named", "time", app, last(mlp)),
     box(514, 8, 120, "time vector", shapeOf(app, vector), "time", app),
     arrow("M136 30H180", "time"), arrow("M312 30H356", "time"), arrow("M468 30H512", "time"),
-    svg("path", { class: "fig-arrow time", d: `M574 52V74H20` }),
+    svg("path", { class: "fig-arrow time", d: `M574 52V74M31 74H${8 + (Math.min(atlas.injections.length, 12) - 1) * 52.5 + 23}` }),
   );
   atlas.injections.forEach((one, at) => {
     const [x, y] = [8 + (at % 12) * 52.5, 94 + Math.floor(at / 12) * 34];

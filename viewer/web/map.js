@@ -4,9 +4,9 @@ import { svg } from "./dom.js";
 import { compact, shapeText, share } from "./numbers.js";
 import { roleClass, roleLabel, roleLetter } from "./roles.js";
 
-const BOX = { width: 252, height: 86, gap: 34 };
+const BOX = { width: 252, height: 76, gap: 26 };
 const WIDTH = 980;
-const TOP = 172;
+const TOP = 158;
 const TEXT_X = 20;
 const TIME_X = 44;
 
@@ -36,13 +36,13 @@ export function layout(atlas) {
     if (block.kind === "mid") {
       boxes.set(index, { x: (WIDTH - BOX.width) / 2, y: bottom, width: BOX.width, height: BOX.height, row: rows });
     } else if (block.kind === "time") {
-      boxes.set(index, { ...small, x: 184, y: 60 });
+      boxes.set(index, { ...small, x: TIME_X - 12, y: 50 });
     } else if (block.kind === "text") {
-      boxes.set(index, { ...small, x: 232, y: 10 });
+      boxes.set(index, { ...small, x: 260, y: 6 });
     } else if (block.kind === "conv_in") {
-      boxes.set(index, { ...small, x: 74 + 76, y: 112 });
+      boxes.set(index, { ...small, x: 74 + BOX.width - 176, y: 102 });
     } else if (block.kind === "conv_out") {
-      boxes.set(index, { ...small, x: WIDTH - 74 - BOX.width, y: 112 });
+      boxes.set(index, { ...small, x: WIDTH - 74 - BOX.width, y: 102 });
     }
   });
   const hasMid = atlas.blocks.some((block) => block.kind === "mid");
@@ -74,7 +74,7 @@ export function drawMap(atlas, options) {
 
 function arrowheads() {
   const marker = (id, kind) =>
-    svg("marker", { id, class: `head ${kind}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 7, markerHeight: 7, orient: "auto" },
+    svg("marker", { id, class: `head ${kind}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 10, markerHeight: 10, markerUnits: "userSpaceOnUse", orient: "auto" },
       svg("path", { d: "M0 0 8 4 0 8z" }));
   return svg("defs", {}, ["image", "time", "text", "skip"].map((kind) => marker(`head-${kind}`, kind)));
 }
@@ -123,10 +123,10 @@ function drawBlock(atlas, block, box, options) {
   block.parts.forEach((part, at) => group.append(drawPart(atlas, part, 12 + at * (width + 4), width, options)));
   const most = Math.max(...atlas.blocks.map((other) => other.flops), 1);
   group.append(
-    svg("rect", { class: "track", x: 12, y: 66, width: 92, height: 6, rx: 3 }),
-    svg("rect", { class: "fill", x: 12, y: 66, width: Math.max(2, (92 * block.flops) / most), height: 6, rx: 3 }),
-    svg("text", { class: "cost", x: box.width - 12, y: 73, "text-anchor": "end" },
-      `${compact(block.params)} · ${share(block.flops, atlas.flops)}`),
+    svg("rect", { class: "track", x: 12, y: 60, width: 92, height: 6, rx: 3 }),
+    svg("rect", { class: "fill", x: 12, y: 60, width: Math.max(2, (92 * block.flops) / most), height: 6, rx: 3 }),
+    svg("text", { class: "cost", x: box.width - 12, y: 67, "text-anchor": "end" },
+      `${compact(block.params)} · ${share(block.flops, atlas.flops)} FLOPs`),
   );
   return group;
 }
@@ -134,7 +134,7 @@ function drawBlock(atlas, block, box, options) {
 function drawPart(atlas, part, x, width, options) {
   const node = atlas.nodes[part.node];
   const times = part.attentions.length > 2 ? `, ${part.attentions.length} attentions` : "";
-  const group = svg("g", { class: `part ${roleClass(part.role)}`, transform: `translate(${x} 30)` });
+  const group = svg("g", { class: `part ${roleClass(part.role)}`, transform: `translate(${x} 28)` });
   interactive(group, node.id, `${node.path}: ${roleLabel(part.role)}${times}`, options);
   group.append(
     svg("rect", { class: "chip", width, height: 24, rx: 6 }),
@@ -191,7 +191,8 @@ function buses(atlas, plan, options) {
       taps.text.push([block, box]);
     }
   });
-  const starts = { time: [TIME_X, 79, "time"], text: [TEXT_X, 29, "text"] };
+  const boxed = atlas.blocks.some((block) => block.kind === "time");
+  const starts = { time: [TIME_X, boxed ? 88 : 69], text: [TEXT_X, 29] };
   for (const [kind, [x, y]] of Object.entries(starts)) {
     const input = inputNamed(atlas, kind);
     if (taps[kind].length === 0) {
@@ -203,14 +204,18 @@ function buses(atlas, plan, options) {
       group.append(svg("path", { class: `tap ${kind}`, d: tap(kind, x, block, box, low), "marker-end": `url(#head-${kind})`, "data-block": atlas.blocks.indexOf(block) }));
     }
     const text = input ? `${input.name}  ${shapeText(input.shape, options.numbers ? atlas.nominal : null)}` : kind;
-    group.append(pill(x - 12, y - 13, text, kind));
+    if (kind === "time" && boxed) {
+      group.append(svg("path", { class: "tap time", d: "M236 69H210", "marker-end": "url(#head-time)" }), pill(236, 56, text, kind));
+    } else {
+      group.append(pill(x - 12, y - 13, text, kind));
+    }
   }
   return group;
 }
 
 // Down the left side as far as it is needed, then under the U, then up the right side.
 function line(kind, x, y, taps, low) {
-  const heights = (side) => taps.filter(([block]) => block.kind === side).map(([, box]) => box.y + (kind === "time" ? 30 : 58));
+  const heights = (side) => taps.filter(([block]) => block.kind === side).map(([, box]) => box.y + (kind === "time" ? 26 : 52));
   const rise = heights("up");
   const [mid] = taps.filter(([block]) => block.kind === "mid");
   if (rise.length > 0) {
@@ -227,7 +232,7 @@ function tap(kind, x, block, box, low) {
     const at = box.x + box.width / 2 + (kind === "time" ? -40 : 40);
     return `M${at} ${low}V${box.y + box.height + 1}`;
   }
-  const y = box.y + (kind === "time" ? 30 : 58);
+  const y = box.y + (kind === "time" ? 26 : 52);
   return block.kind === "up" ? `M${WIDTH - x} ${y}H${box.x + box.width + 1}` : `M${x} ${y}H${box.x - 1}`;
 }
 
@@ -244,27 +249,28 @@ function flow(atlas, plan) {
   const input = inputNamed(atlas, "image");
   const output = atlas.values[atlas.outputs[0]];
   if (first && input) {
-    group.append(svg("path", { class: "wire", d: `M${first.x - 14} ${first.y + 19}H${first.x - 1}`, "marker-end": "url(#head-image)" }), pill(first.x - 86, first.y + 6, input.name, "image"));
+    group.append(svg("path", { class: "wire", d: `M${first.x - 22} ${first.y + 19}H${first.x - 1}`, "marker-end": "url(#head-image)" }), pill(first.x - 80, first.y + 6, input.name, "image"));
   }
   if (last && output) {
-    group.append(svg("path", { class: "wire", d: `M${last.x + last.width} ${last.y + 19}h18`, "marker-end": "url(#head-image)" }), pill(last.x + last.width + 20, last.y + 6, output.name, "image"));
+    group.append(svg("path", { class: "wire", d: `M${last.x + last.width} ${last.y + 19}h21`, "marker-end": "url(#head-image)" }), pill(last.x + last.width + 22, last.y + 6, output.name, "image"));
   }
   return group;
 }
 
 function wire(a, b, kind) {
-  if (kind === "up" || kind === "conv_out") {
-    const [x, y] = [a.x + a.width / 2, a.y];
-    const to = kind === "up" && b.row < a.row && a.x !== b.x ? b.x + b.width / 2 : b.x + b.width / 2;
-    const end = b.y + b.height;
-    return end < y ? `M${x} ${y}C${x} ${y - 18} ${to} ${end + 20} ${to} ${end + 1}` : `M${a.x + a.width} ${a.y + 43}C${to} ${a.y + 43} ${to} ${end + 30} ${to} ${end + 1}`;
-  }
-  const [x, y] = [a.x + a.width / 2, a.y + a.height];
-  const to = b.x + b.width / 2;
+  const middle = (box) => box.x + box.width / 2;
+  const [x, to] = [middle(a), middle(b)];
   if (kind === "mid") {
-    return `M${x} ${y}C${x} ${b.y + 43} ${x} ${b.y + 43} ${b.x - 1} ${b.y + 43}`;
+    return `M${x} ${a.y + a.height}C${x} ${b.y + 38} ${x} ${b.y + 38} ${b.x - 1} ${b.y + 38}`;
   }
-  return `M${x} ${y}C${x} ${y + 18} ${to} ${b.y - 20} ${to} ${b.y - 1}`;
+  if (kind !== "up" && kind !== "conv_out") {
+    return `M${x} ${a.y + a.height}C${x} ${a.y + a.height + 20} ${to} ${b.y - 20} ${to} ${b.y - 1}`;
+  }
+  const end = b.y + b.height;
+  if (end < a.y && a.x > WIDTH / 2) {
+    return `M${x} ${a.y}C${x} ${a.y - 20} ${to} ${end + 20} ${to} ${end + 1}`;
+  }
+  return `M${a.x + a.width} ${a.y + 38}C${to} ${a.y + 38} ${to} ${a.y + 38} ${to} ${end + 1}`;
 }
 
 // Skips leave the right edge of a down block and arrive at the left edge of an up block.

@@ -46,6 +46,7 @@ function adopt(target) {
     const status = await render(graph, ...rest);
     if (status === "") {
       paint();
+      fit(target._path?.[0]?.state);
       tell({ type: "opened", scope });
     }
     return status;
@@ -215,7 +216,22 @@ function paint() {
     edge.dataset.flow = flow;
     edge.classList.toggle("atlas-lit", Boolean(values?.has(value)));
   }
-  document.body.classList.toggle("atlas-tracing", Boolean(lit));
+  document.documentElement.classList.toggle("atlas-tracing", Boolean(lit));
+}
+
+const SMALLEST = 0.5;
+
+// A graph that was not visited before is shown whole, as far as its text stays readable.
+function fit(state) {
+  const canvas = document.getElementById("canvas");
+  const host = document.getElementById("target");
+  const box = canvas?.viewBox?.baseVal;
+  if (state || !view.target || !box?.width || !("zoom" in view.target)) {
+    return;
+  }
+  const scale = Math.min(host.clientWidth / box.width, host.clientHeight / box.height);
+  view.target.zoom = Math.max(SMALLEST, Math.min(1, scale));
+  host.scrollTo({ left: (host.scrollWidth - host.clientWidth) / 2, top: 0, behavior: "instant" });
 }
 
 function settle() {

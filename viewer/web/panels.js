@@ -3,8 +3,26 @@
 import { el } from "./dom.js";
 import { compact, plural, shapeText, share } from "./numbers.js";
 import { roleLabel } from "./roles.js";
-import { link, shapeOf } from "./nodes.js";
+import { about, link, shapeOf } from "./nodes.js";
 import { attentionFigure, timeFigure } from "./figures.js";
+
+// What is known of where we are; of the whole UNet when we are nowhere in particular.
+export function aboutPanel(app) {
+  if (app.focus !== null) {
+    return about(app, app.focus);
+  }
+  const { atlas, state } = app;
+  const crossing = atlas.attentions.filter((one) => one.role !== "self_attention").length;
+  const ask = (tab, text) => el("button", { type: "button", class: "ask", onclick: () => state.set({ tab }) }, text);
+  const facts = [["File", atlas.file], ["Weights", [atlas.weights.source, atlas.weights.dtype, atlas.weights.mode].filter(Boolean).join(", ")]];
+  return [
+    el("h2", {}, atlas.name),
+    el("p", {}, `A ${atlas.class || "model"} with ${compact(atlas.params)} parameters. The image goes down the left side of the U, across the bottom and up the right side; `,
+      `${plural(atlas.skips.length, "skip")} carry detail straight across. The time enters ${plural(atlas.injections.length, "resnet")}, the text ${plural(crossing, "cross-attention")}.`),
+    el("div", { class: "asks" }, ask("attention", "How does the text enter?"), ask("time", "What does the timestep do?"), ask("shapes", "Which shapes, where?"), ask("trace", "Trace a path")),
+    el("dl", { class: "facts" }, facts.filter(([, text]) => text).map(([name, text]) => el("div", { class: "row" }, el("dt", {}, name), el("dd", {}, text)))),
+  ];
+}
 
 // Q from the image, K and V from the text: for one attention, with the others a step away.
 export function attentionPanel(app) {
@@ -64,7 +82,7 @@ export function timePanel(app) {
   const { atlas } = app;
   const input = atlas.inputs.map((id) => atlas.values[id]).find((value) => value.flow === "time");
   const shared = sharedTime(app);
-  const first = shared.findIndex((id) => atlas.nodes[id].params > 0);
+  const first = shared.findIndex((id) => ["Gemm", "MatMul", "Conv"].includes(atlas.nodes[id].op));
   const sinusoid = first < 0 ? shared : shared.slice(0, first);
   const mlp = first < 0 ? [] : shared.slice(first);
   if (atlas.injections.length === 0) {
