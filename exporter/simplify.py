@@ -6,13 +6,14 @@ import time
 from collections.abc import Mapping
 
 import onnx_ir as ir
-from onnx_ir.passes.common import RemoveUnusedNodesPass
+from onnx_ir.passes.common import CommonSubexpressionEliminationPass, RemoveUnusedNodesPass
 
 from exporter.passes.attention_3d import Attention3D
 from exporter.passes.broadcast_timestep import BroadcastTimestep
 from exporter.passes.names import Names
 from exporter.passes.optimizers import OnnxscriptOptimizer, Onnxsim
 from exporter.passes.origins import Origins
+from exporter.passes.repeats import ExpandRepeats
 from exporter.passes.shape_like import ShapeLike
 from exporter.passes.slice_of_concat import SliceOfConcat
 from exporter.passes.static_reshape import StaticReshape
@@ -32,9 +33,11 @@ def passes(classes: Mapping[str, str]) -> tuple[ir.passes.PassBase, ...]:
         StaticReshape(),
         RemoveUnusedNodesPass(),
         OnnxscriptOptimizer(),
+        ExpandRepeats(),
         SliceOfConcat(),
         BroadcastTimestep(),
         Swish(),
+        CommonSubexpressionEliminationPass(),
         RemoveUnusedNodesPass(),
         Onnxsim(),
         Origins(classes),

@@ -10,6 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from exporter.errors import GraphError
+from exporter.passes.repeats import mark_repeats
 from exporter.types import InputSpec, Program, Source
 
 # The axes are free, so the sizes only have to keep torch.export from specialising on 0, 1 or
@@ -64,6 +65,7 @@ def trace(source: Source, build: Callable[[], torch.nn.Module], dtype: torch.dty
         unet._apply(  # type: ignore[no-untyped-call]
             lambda t: torch.empty_like(t, device="cpu") if t.is_meta else t
         )
+        mark_repeats(unet)
         module = _UNet(unet, names).eval()
         module.requires_grad_(requires_grad=False)
         example = tuple(_example(spec, hints, dtype) for spec in source.inputs)
