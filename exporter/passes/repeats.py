@@ -194,14 +194,14 @@ def _expand(
             clone.attributes["path"] = ir.AttrString(
                 "path", _rebased(inner, old_path, new_path)
             )
-        for value, result in zip(node.outputs, clone.outputs, strict=True):
-            result.shape, result.type = value.shape, value.type
-            copied[value] = result
+        for value, made in zip(node.outputs, clone.outputs, strict=True):
+            made.shape, made.type = value.shape, value.type
+            copied[value] = made
         fresh.append(clone)
-    result = copy_of(leave.inputs[0])
-    assert result is not None
+    final = copy_of(leave.inputs[0])
+    assert final is not None
     graph.insert_before(repeat, fresh)
-    repeat.outputs[0].replace_all_uses_with(result, replace_graph_outputs=True)
+    repeat.outputs[0].replace_all_uses_with(final, replace_graph_outputs=True)
     graph.remove(repeat, safe=True)
 
 
