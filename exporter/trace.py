@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
+from torch.utils import _pytree as pytree
 
-from exporter.errors import GraphError
+from exporter.errors import GraphError, UsageError
 from exporter.passes.repeats import mark_repeats
 from exporter.types import InputSpec, Program, Source
 
@@ -42,25 +43,34 @@ def call_arguments(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     return {**arguments, "return_dict": False}
 
 
-def trace(source: Source, build: Callable[[], torch.nn.Module], dtype: torch.dtype) -> Program:
+def trace(
+    source: Source,
+    build: Callable[[], torch.nn.Module],
+    dtype: torch.dtype,
+    keep_fp32: Sequence[str] = (),
+) -> Program:
     """Traces one denoising step without loading a weight.
 
     Args:
         source: What to trace.
         build: Makes the UNet on the meta device, in eval mode.
         dtype: Dtype of parameters and of inputs that follow the model.
+        keep_fp32: Paths of modules that compute in float32 whatever ``dtype`` is.
 
     Returns:
         The traced program: functional ATen operators, one per line of diffusers' forward.
 
     Raises:
         GraphError: torch.export cannot trace this configuration.
+        UsageError: ``keep_fp32`` names no module.
     """
     hints = dict(HINTS)
     if source.size_multiple > 1:
         hints |= {"H": source.size_multiple * 7, "W": source.size_multiple * 6}
     names = tuple(spec.name for spec in source.inputs)
     unet = torch.nn.Module.to(build(), dtype)  # diffusers' own `to` warns on a bare cast
+    for path in keep_fp32:
+        _keep_fp32(unet, path, dtype)
     with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
         unet._apply(  # type: ignore[no-untyped-call]
             lambda t: torch.empty_like(t, device="cpu") if t.is_meta else t
@@ -90,6 +100,31 @@ def trace(source: Source, build: Callable[[], torch.nn.Module], dtype: torch.dty
     }
     axes = _axes(exported, source.inputs)
     return Program(exported, axes, classes, source.inputs, source.size_multiple)
+
+
+def _keep_fp32(unet: torch.nn.Module, path: str, dtype: torch.dtype) -> None:
+    """Makes one module compute in float32 between casts of what enters and leaves it."""
+    try:
+        module = unet.get_submodule(path)
+    except AttributeError as error:
+        raise UsageError(f"--keep-fp32 {path}", "the path of a module") from error
+
+    def cast(values: Any, old: torch.dtype, new: torch.dtype) -> Any:
+        def one(value: Any) -> Any:
+            moves = isinstance(value, torch.Tensor) and value.dtype == old
+            return value.to(new) if moves else value
+
+        return pytree.tree_map(one, values)
+
+    def enter(_: torch.nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        return cast(args, dtype, torch.float32), cast(kwargs, dtype, torch.float32)
+
+    def leave(_: torch.nn.Module, __: Any, output: Any) -> Any:
+        return cast(output, torch.float32, dtype)
+
+    module.float()
+    module.register_forward_pre_hook(enter, with_kwargs=True)
+    module.register_forward_hook(leave)
 
 
 def _example(spec: InputSpec, hints: Mapping[str, int], dtype: torch.dtype) -> torch.Tensor:
