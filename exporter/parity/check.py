@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ import torch
 from exporter.errors import UsageError
 from exporter.parity.cases import ParityCase, matrix
 from exporter.parity.inputs import make_inputs
+from exporter.parity.locate.ranges import overflows
 from exporter.parity.memory import give_back, peak_memory
 from exporter.parity.metrics import compare, measure_floor
 from exporter.parity.providers import choose, provider_versions, require_dtype
@@ -82,6 +84,8 @@ def check(
     used, note, placement = session.provider, session.note, session.placement
     del session
     give_back()
+    if dtype != "fp32":
+        results = _with_overflows(results, onnx_path, source, dtype, provider)
     return ParityReport(
         model=source.name,
         dtype=dtype,
@@ -107,6 +111,17 @@ class _Steps:
     def __call__(self, _: ParityCase) -> None:
         self._done += 1
         self._tell(Progress("parity", self._done, self._total, "runs"))
+
+
+def _with_overflows(
+    results: list[CaseResult], path: Path, source: Source, dtype: Dtype, provider: Provider
+) -> list[CaseResult]:
+    inputs = (make_inputs(result.case, source, dtype) for result in results)
+    found = overflows(path, provider, inputs)
+    return [
+        replace(result, failure=str(overflow)) if overflow and not result.failure else result
+        for result, overflow in zip(results, found, strict=True)
+    ]
 
 
 def _run(

@@ -23,7 +23,8 @@ class CaseResult:
         tolerance: What it had to satisfy.
         errors: How far apart they are; None where ONNX Runtime raised.
         floor: How far apart they must be; None where not measured.
-        failure: ONNX Runtime's message where it raised, or a wrong output shape.
+        failure: ONNX Runtime's message where it raised, a wrong output shape, or a value
+            inside that leaves the range of its half type.
         torch_seconds: PyTorch's wall time in the file's dtype.
         ort_seconds: ONNX Runtime's wall time, its first run at this shape.
     """
@@ -49,7 +50,7 @@ class CaseResult:
     @property
     def severity(self) -> float:
         """1 is the limit: the larger of the tolerance's use and the floor's."""
-        if self.errors is None:
+        if self.errors is None or self.failure:
             return math.inf
         factor = self.tolerance.floor_factor
         judged = self.floor.ratio / factor if self.floor and factor else 0.0
@@ -58,7 +59,7 @@ class CaseResult:
     @property
     def verdict(self) -> str:
         """One line, e.g. ``passed: 1.1x the noise floor, 2 % of the tolerance``."""
-        if self.errors is None:
+        if self.errors is None or self.failure:
             return f"failed: {self.failure}"
         if self.errors.nonfinite:
             share = f"{self.errors.nonfinite} of {self.errors.elements}"

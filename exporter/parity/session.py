@@ -127,6 +127,7 @@ def _options(optimize: bool, weights_folder: Path | None) -> Any:
     options.log_severity_level = 4
     options.enable_mem_pattern = False  # every case has its own shapes
     options.enable_cpu_mem_arena = False  # an arena never gives memory back
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # a shared CI
     if not optimize:
         level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.graph_optimization_level = level

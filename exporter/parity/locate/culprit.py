@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
-import torch
 
 from exporter.parity.locate.constants import wrong_constants
 from exporter.parity.locate.finding import Finding, Operand
@@ -51,13 +51,21 @@ class Region:
     matches: Mapping[ir.Value, Match]
     right: frozenset[ir.Value]
 
+    @property
+    def alive(self) -> list[ir.Node]:
+        """The nodes that compute on data, not on parameters or sizes alone."""
+        return [
+            node
+            for node in self.nodes
+            if node not in self.flat.stored and any(is_data(value) for value in node.outputs)
+        ]
+
     def upto(self, node: ir.Node) -> list[ir.Node]:
-        """The nodes of the region that lead to one of them, itself included."""
-        inside, found = set(self.nodes), {node}
-        for candidate in reversed(self.nodes):
+        """The nodes of the region that lead data to one of them, itself included."""
+        found = {node}
+        for candidate in reversed(self.alive):
             users = {user for value in candidate.outputs for user in value.consumers()}
-            data = any(is_data(value) for value in candidate.outputs)
-            if users & found and candidate in inside and data:
+            if users & found:
                 found.add(candidate)
         return [candidate for candidate in self.nodes if candidate in found]
 
@@ -119,7 +127,7 @@ def _first_wrong_constant(
     for node in region.nodes:
         wrong = wrong_constants(region.flat, node, source, dtype)
         if wrong:
-            return node, wrong
+            return _user(node, region), wrong
     return None
 
 
@@ -139,9 +147,19 @@ def _block(module: str) -> str:
     return module
 
 
+def _user(node: ir.Node, region: Region) -> ir.Node:
+    """The node that computes with what this one only turns or casts."""
+    while node in region.flat.stored:
+        users = [user for value in node.outputs for user in value.consumers()]
+        if not users:
+            return node
+        node = users[0]
+    return node
+
+
 def _first_nonfinite(region: Region) -> ir.Node | None:
     values = region.values
-    for node in region.nodes:
+    for node in region.alive:
         made = [values[v] for v in node.outputs if v in values]
         taken = [values[v] for v in node.inputs if v is not None and v in values]
         if any(_nonfinite(a) for a in made) and not any(_nonfinite(a) for a in taken):
@@ -150,7 +168,7 @@ def _first_nonfinite(region: Region) -> ir.Node | None:
 
 
 def _nonfinite(array: Array) -> int:
-    return int((~torch.isfinite(torch.from_numpy(array))).sum())
+    return int(np.count_nonzero(~np.isfinite(array.astype(np.float32))))
 
 
 def _operands(node: ir.Node, values: Mapping[ir.Value, Array]) -> tuple[Operand, ...]:
@@ -163,11 +181,9 @@ def _operands(node: ir.Node, values: Mapping[ir.Value, Array]) -> tuple[Operand,
             array = value.const_value.numpy()
         if array is None or not array.size:
             continue
-        tensor = torch.from_numpy(array.astype("float32"))
-        finite = tensor[torch.isfinite(tensor)]
-        low, high = (
-            (float(finite.min()), float(finite.max())) if finite.numel() else (0.0, 0.0)
-        )
+        numbers = array.astype(np.float32)
+        finite = numbers[np.isfinite(numbers)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
         found.append(Operand(value.name or "", low, high, _nonfinite(array)))
     return tuple(found)
 
@@ -181,7 +197,7 @@ def _first_with_counterpart(region: Region, reference: Sequence[Point]) -> ir.No
     called = {(point.module, point.operation) for point in reference}
     lines = {(point.module, source) for point in reference for source in point.sources}
     flat = region.flat
-    for node in region.nodes:
+    for node in region.alive:
         origin = flat.origins.get(node)
         if origin is None:
             continue

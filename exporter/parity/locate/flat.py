@@ -11,6 +11,7 @@ from onnx_ir.passes.common import (
     InlinePass,
     LiftConstantsToInitializersPass,
     RemoveUnusedNodesPass,
+    ShapeInferencePass,
 )
 
 from exporter.parity.locate.origins import Origin, origin_of
@@ -28,6 +29,7 @@ class Flat:
         nodes: Its nodes in topological order.
         origins: Where each node comes from; nodes that do not tell are absent.
         order: Position of each node.
+        stored: Nodes that depend on no graph input: they only turn or cast a parameter.
     """
 
     model: ir.Model
@@ -35,6 +37,7 @@ class Flat:
     nodes: tuple[ir.Node, ...]
     origins: dict[ir.Node, Origin]
     order: dict[ir.Node, int]
+    stored: frozenset[ir.Node]
 
     def module(self, node: ir.Node) -> str:
         """The module path of a node; the UNet itself where unknown."""
@@ -49,7 +52,7 @@ class Flat:
         """
         found: dict[str, list[ir.Value]] = {}
         for node in self.nodes:
-            if node not in self.origins:
+            if node not in self.origins or node in self.stored:
                 continue
             around = set(enclosing(self.module(node))) & set(modules)
             for value in node.outputs:
@@ -93,13 +96,17 @@ def load_flat(path: Path, modules: Collection[str]) -> Flat:
     model = ir.load(path)
     model = InlinePass()(model).model
     model = LiftConstantsToInitializersPass()(model).model
+    ir.external_data.set_base_dir(model.graph, path.parent)  # functions had none
     model.graph.sort()
+    if any(value.dtype is None for node in model.graph for value in node.outputs):
+        model = ShapeInferencePass()(model).model  # not a file of ours
     _unique_names(model.graph)
     nodes = tuple(model.graph)
     origins = {
         node: origin for node in nodes if (origin := origin_of(node, modules)) is not None
     }
-    return Flat(model, path.parent, nodes, origins, {n: i for i, n in enumerate(nodes)})
+    order = {node: index for index, node in enumerate(nodes)}
+    return Flat(model, path.parent, nodes, origins, order, _stored(model.graph))
 
 
 def enclosing(path: str) -> Iterator[str]:
@@ -118,6 +125,17 @@ def is_float(value: ir.Value) -> bool:
 def is_data(value: ir.Value) -> bool:
     """Whether a value is an activation, as opposed to a size or an index."""
     return is_float(value) and (value.shape is None or len(value.shape) > 0)
+
+
+def _stored(graph: ir.Graph) -> frozenset[ir.Node]:
+    alive: set[ir.Value | None] = set(graph.inputs)
+    found = set()
+    for node in graph:
+        if alive.isdisjoint(node.inputs) and node.inputs:
+            found.add(node)
+        else:
+            alive.update(node.outputs)
+    return frozenset(found)
 
 
 def _unique_names(graph: ir.Graph) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -53,9 +54,10 @@ def points(
     eps = torch.finfo(TORCH_DTYPES[dtype]).eps
     found = []
     for heard, floor in zip(kept, floors, strict=True):
-        least = eps / 4 * float(heard.tensor.double().square().mean().sqrt())
+        scale = eps * float(heard.tensor.double().square().mean().sqrt())
+        floor = max(floor, scale / 4) if math.isfinite(floor) else 4 * scale
         value = heard.tensor.numpy()
-        point = Point(heard.module, heard.sources, heard.operation, value, max(floor, least))
+        point = Point(heard.module, heard.sources, heard.operation, value, floor)
         found.append(point)
     return found
 

@@ -27,6 +27,7 @@ from exporter.parity.locate.flat import Flat, is_data, load_flat
 from exporter.parity.locate.match import Match, Point, distance
 from exporter.parity.locate.overflow import keep_in_fp32
 from exporter.parity.locate.points import points
+from exporter.parity.locate.ranges import overflows
 from exporter.parity.memory import give_back, peak_memory
 from exporter.parity.metrics import Array
 from exporter.parity.reference import loaded
@@ -101,6 +102,11 @@ class _Search:
         values = self._values(flat, {v for made in exits.values() for v in made})
         departed, unmatched = self._compare(exits, values, reference)
         self._step()
+        overflow = self._overflow(flat)
+        if overflow is not None:
+            finding = self._overflowed(flat, overflow)
+            keep = keep_in_fp32(self.target.source, self.target.inputs)
+            return Location("", finding, self.sessions, self.compared, unmatched, keep)
         note = "" if flat.origins else "no node of this file says where it comes from"
         if not departed:
             runtime = self._plain_departs(flat, values)
@@ -109,10 +115,7 @@ class _Search:
             )
         first = min(departed, key=lambda value: flat.order[_producer(value)])
         finding = self._operator(flat, first)
-        keep: tuple[str, ...] = ()
-        if self.target.dtype == "fp16" and finding.operands:
-            keep = keep_in_fp32(self.target.source, self.target.inputs)
-        return Location("", finding, self.sessions, self.compared, unmatched, keep, note=note)
+        return Location("", finding, self.sessions, self.compared, unmatched, note=note)
 
     def _step(self) -> None:
         self._steps += 1
@@ -201,10 +204,11 @@ class _Search:
         touched |= {path.rpartition(".")[0] for path in touched}
         reference = self._ask(touched & self.modules, touched & self.modules)
         self._step()
-        asked = [value for node in region for value in node.outputs if is_data(value)]
+        alive = [node for node in region if node not in flat.stored]
+        asked = [value for node in alive for value in node.outputs if is_data(value)]
         edge = [v for n in region for v in n.inputs if v is not None and v in self.right]
         values = self._values(flat, {*asked, *(v for v in edge if v.producer() is not None)})
-        self._match_all(asked, values, reference)
+        self._match_all([value for value in asked if value is not last], values, reference)
         self._step()
         region = sorted(self._region(last), key=flat.order.__getitem__)
         return judge(
@@ -213,6 +217,31 @@ class _Search:
             self.target.source,
             self.target.dtype,
         )
+
+    def _overflow(self, flat: Flat) -> ir.Node | None:
+        """The node whose half output leaves its range, which the CPU provider may hide."""
+        if self.target.dtype == "fp32":
+            return None
+        (found,) = overflows(self.target.path, self.target.provider, [self.target.inputs])
+        self.sessions += 1
+        if found is None:
+            return None
+        return next(n for n in flat.nodes for v in n.outputs if v.name == found.value)
+
+    def _overflowed(self, flat: Flat, node: ir.Node) -> Finding:
+        module = flat.module(node)
+        near = {module, module.rpartition(".")[0]}
+        asked = {m for m in self.modules if m in near or m.rpartition(".")[0] in near - {""}}
+        reference = self._ask(asked, asked)
+        self._step()
+        around = [v for v in (*node.inputs, *node.outputs) if v is not None and is_data(v)]
+        values = self._values(flat, [v for v in around if v.producer() is not None])
+        self._match_all(around, values, reference)
+        self._step()
+        region = Region(
+            flat, (node,), node.outputs[0], values, self.matches, frozenset(self.right)
+        )
+        return judge(region, reference, self.target.source, self.target.dtype)
 
     def _match_all(
         self,

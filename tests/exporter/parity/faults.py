@@ -1,0 +1,145 @@
+"""Faults as an exporter might make them, put into written files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+
+from exporter import metadata as meta
+
+Fault = Callable[[ir.Model], None]
+
+
+def inject(path: Path, to: Path, fault: Fault) -> Path:
+    """Writes the file with one fault beside itself; the weights' file is shared."""
+    model = ir.load(path)
+    for function in model.functions.values():
+        ir.external_data.set_base_dir(function.graph, path.parent)
+    fault(model)
+    ir.save(model, to)
+    return to
+
+
+def nodes(model: ir.Model) -> Iterator[ir.Node]:
+    yield from model.graph
+    for function in model.functions.values():
+        yield from function
+
+
+def find(model: ir.Model, module: str, op_type: str) -> ir.Node:
+    found = [
+        node
+        for node in nodes(model)
+        if node.op_type == op_type and node.metadata_props.get(meta.MODULE) == module
+    ]
+    assert found, f"no {op_type} in {module}"
+    return found[0]
+
+
+def call(model: ir.Model, module: str) -> ir.Node:
+    """The call of a module's function."""
+    return next(node for node in nodes(model) if node.domain == f"unet.{module}")
+
+
+def edit_constant(node: ir.Node, index: int, edit: Callable[[np.ndarray], None]) -> None:
+    """Changes a copy of one constant operand, stored in the .onnx itself from then on."""
+    value = node.inputs[index]
+    assert value is not None
+    producer = value.producer()
+    if producer is not None and producer.op_type == "Transpose":
+        (value,) = producer.inputs
+        assert value is not None
+        producer = value.producer()
+    stored = value.const_value
+    if stored is None:
+        assert producer is not None
+        stored = producer.attributes["value"].as_tensor()
+    array = np.array(stored.numpy())
+    edit(array)
+    tensor = ir.tensor(array, name=value.name)
+    if producer is not None:
+        producer.attributes["value"] = ir.AttrTensor("value", tensor)
+    value.const_value = tensor
+
+
+def swap(node: ir.Node, first: int, second: int) -> None:
+    a, b = node.inputs[first], node.inputs[second]
+    node.replace_input_with(first, b)
+    node.replace_input_with(second, a)
+
+
+def bias_by_one_percent(module: str, op_type: str) -> Fault:
+    def scale(array: np.ndarray) -> None:
+        array *= np.float32(1.01)
+
+    def fault(model: ir.Model) -> None:
+        node = find(model, module, op_type)
+        edit_constant(node, 1 if op_type == "Add" else 2, scale)
+
+    return fault
+
+
+def zero_channel(module: str) -> Fault:
+    def zero(array: np.ndarray) -> None:
+        array[3] = 0
+
+    return lambda model: edit_constant(find(model, module, "Conv"), 1, zero)
+
+
+def swap_key_and_value(module: str) -> Fault:
+    return lambda model: swap(find(model, module, "Attention"), 1, 2)
+
+
+def drop_scale(module: str) -> Fault:
+    def fault(model: ir.Model) -> None:
+        node = find(model, module, "Attention")
+        node.attributes["scale"] = ir.AttrFloat32("scale", 1.0)
+
+    return fault
+
+
+def flip_sin_and_cos(module: str) -> Fault:
+    return lambda model: swap(find(model, module, "Concat"), 0, 1)
+
+
+def skip_from_level_below(user: str, right: str, wrong: str) -> Fault:
+    """``user`` takes the skip of the level below, enlarged so that it fits."""
+
+    def fault(model: ir.Model) -> None:
+        node = call(model, user)
+        index = [value.name if value else "" for value in node.inputs].index(right)
+        made = {value.name: value for other in model.graph for value in other.outputs}
+        scales = ir.tensor(np.array([1, 1, 2, 2], np.float32), name="enlarge")
+        constant = ir.node("Constant", [], {"value": scales}, name="enlarge")
+        resize = ir.node(
+            "Resize",
+            [made[wrong], None, constant.outputs[0]],
+            {"mode": "nearest"},
+            name="resize_skip",
+        )
+        constant.outputs[0].name, resize.outputs[0].name = "enlarge", "enlarged"
+        node.replace_input_with(index, resize.outputs[0])
+        model.graph.insert_before(node, [constant, resize])
+
+    return fault
+
+
+def reassociate_sum(module: str) -> Fault:
+    """``(x + a) + b`` becomes ``x + (a + b)``: another rounding, nothing else."""
+
+    def fault(model: ir.Model) -> None:
+        inner = find(model, module, "Add")
+        outer = next(user for user in inner.outputs[0].consumers() if user.op_type == "Add")
+        first, x = inner.inputs
+        index = list(outer.inputs).index(inner.outputs[0])
+        sums = ir.node("Add", [first, outer.inputs[1 - index]], name="sum_of_branches")
+        sums.outputs[0].name = "sum_of_branches"
+        outer.replace_input_with(index, x)
+        outer.replace_input_with(1 - index, sums.outputs[0])
+        assert outer.graph is not None
+        outer.graph.insert_before(outer, sums)
+
+    return fault
