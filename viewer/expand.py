@@ -14,7 +14,7 @@ import onnx_ir as ir
 from viewer.sizes import Shape
 from viewer.tree import ABSENT, WEIGHT, Node, Tree, Value, Weight
 
-NODE_LIMIT = 200_000
+NODE_LIMIT = 30_000
 """Calls may multiply: a small hostile file must not expand without end."""
 
 _SEGMENT = re.compile(r"[^.]+(?:\.\d+)*")

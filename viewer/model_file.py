@@ -112,7 +112,8 @@ def _resolve(model: Path, location: str) -> Path:
 def _lacks_shapes(proto: onnx.ModelProto) -> bool:
     if proto.functions:
         return False
-    known = {value.name for value in (*proto.graph.value_info, *proto.graph.output)}
+    listed = (*proto.graph.value_info, *proto.graph.output)
+    known = {value.name for value in listed if value.type.tensor_type.HasField("shape")}
     made = {name for node in proto.graph.node for name in node.output if name}
     return len(made - known) > len(made) / 2
 

@@ -8,7 +8,9 @@ can stand at one height is put on one rank (``newrank`` lets frames share ranks)
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 from viewer.outputs.figure import (
     Arrow,
@@ -17,6 +19,7 @@ from viewer.outputs.figure import (
     Frame,
     count_text,
     legend_roles,
+    shape_text,
     shapes_text,
     symbols_text,
 )
@@ -47,9 +50,10 @@ def to_dot(figure: Figure) -> str:
         inside.setdefault(box.frame, []).append(box)
     lines += _frames(figure, None, inside)
     lines += (f"  {_node(box, figure)}" for box in inside.get(None, ()))
+    lines += _bands(figure)
     if figure.is_u:
         lines += _u(figure)
-    lines += (f"  {_edge(arrow, figure)}" for arrow in figure.arrows)
+    lines += _edges(figure)
     return "\n".join([*lines, "}", ""])
 
 
@@ -64,11 +68,11 @@ def safe(text: str, longest: int = _LONGEST) -> str:
 def _defaults(figure: Figure) -> list[str]:
     splines = "true" if figure.is_u else "spline"
     return [
-        f'  graph [rankdir=TB, newrank=true, splines={splines}, nodesep=0.22, ranksep=0.26, '
+        f"  graph [rankdir=TB, newrank=true, splines={splines}, nodesep=0.2, ranksep={0.16 if figure.frames else 0.3}, "
         f'pad=0.1, fontname="{FONT}", fontsize=8, fontcolor="{INK}", labelloc=b, '
         f"label={_caption(figure)}];",
         f'  node [shape=box, style="rounded,filled", fillcolor=white, color="{LINE}", '
-        f'fontname="{FONT}", fontsize=8.5, fontcolor="{INK}", margin="0.06,0.03", '
+        f'fontname="{FONT}", fontsize=8, fontcolor="{INK}", margin="0.05,0.01", '
         "height=0.2, width=0.5, penwidth=0.8];",
         f'  edge [fontname="{FONT}", fontsize=7, color="{FLOW_COLOURS["image"]}", '
         f'fontcolor="{MUTED}", arrowsize=0.5, penwidth=0.9];',
@@ -77,7 +81,7 @@ def _defaults(figure: Figure) -> list[str]:
 
 def _table(rows: Iterable[str], options: str = "") -> str:
     body = "".join(f"<TR>{row}</TR>" for row in rows)
-    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2" CELLPADDING="0" {options}>{body}</TABLE>'
+    return f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="1" CELLPADDING="0" {options}>{body}</TABLE>'
 
 
 def _cell(text: str, options: str = "") -> str:
@@ -85,13 +89,13 @@ def _cell(text: str, options: str = "") -> str:
 
 
 def _small(text: str, colour: str = MUTED, size: float = 7) -> str:
-    return f'<FONT POINT-SIZE="{size}" COLOR="{colour}">{text}</FONT>'
+    return f'<FONT POINT-SIZE="{size}" COLOR="{colour}">{text}</FONT>' if text else ""
 
 
 def _pill(text: str, colour: str) -> str:
     """A coloured cell with white text."""
     inner = _small(html.escape(text), "#ffffff", 6.5)
-    return _cell(inner, f'BGCOLOR="{colour}" CELLPADDING="2"')
+    return _cell(inner, f'BGCOLOR="{colour}" CELLPADDING="1"')
 
 
 def _node(box: Box, figure: Figure) -> str:
@@ -100,6 +104,10 @@ def _node(box: Box, figure: Figure) -> str:
     if box.role not in ("", "block"):
         options["color"] = f'"{colour}"'
         options["fillcolor"] = f'"{tint(colour, 0.1)}"'
+    if box.column in ("left", "right"):
+        options["group"] = box.column
+    if box.strip:
+        options["width"] = "2.15"
     if box.kind in ("input", "output"):
         options["style"] = '"filled"'
         options["fillcolor"] = '"#ffffff"' if box.role else '"#f3f5f8"'
@@ -132,71 +140,150 @@ def _frames(
 ) -> Iterator[str]:
     for frame in figure.frames:
         if frame.parent == parent:
-            yield f"  subgraph cluster_{frame.id} {{ {_frame_style(frame)}"
+            yield f"  subgraph cluster_{frame.id} {{ {_frame_style(frame, figure)}"
             yield from _frames(figure, frame.id, inside)
             yield from (f"  {_node(box, figure)}" for box in inside.get(frame.id, ()))
             yield "  }"
 
 
-def _frame_style(frame: Frame) -> str:
+def _bands(figure: Figure) -> Iterator[str]:
+    """Closed blocks of one resolution stand on one band."""
+    levels: dict[int, list[Box]] = {}
+    for box in figure.boxes:
+        if box.strip and box.frame is None and box.level is not None:
+            levels.setdefault(box.level, []).append(box)
+    for level, boxes in levels.items():
+        sizes = (box.size for box in boxes if box.size is not None and len(box.size) > 2)
+        size = shape_text(next(sizes, ())[2:])
+        members = " ".join(f"n{box.id};" for box in boxes) + _labels_between(figure, boxes)
+        label = _small(safe(f"level {level}   {size}"))
+        yield (
+            f"  subgraph cluster_level_{level} {{ label=<{label}>; labeljust=l; labelloc=t; "
+            f'style="rounded,filled"; margin=7; color="#eef1f5"; {members} }}'
+        )
+
+
+def _labels_between(figure: Figure, boxes: Sequence[Box]) -> str:
+    """A label in a level line must belong to the band that it lies on."""
+    ids = {box.id for box in boxes}
+    level = {pair for pair in pairs(figure) if ids.issuperset(pair)}
+    return "".join(
+        f" l{number};"
+        for number, arrow in enumerate(figure.arrows)
+        if (arrow.source, arrow.target) in level
+    )
+
+
+def _frame_style(frame: Frame, figure: Figure) -> str:
     colour = look(frame.role).colour
-    title = f"<B>{safe(frame.title)}</B>  {_small(safe(frame.note))}"
+    title = f"<B>{safe(frame.title)}</B>"
+    if not figure.is_u:
+        title += f"  {_small(safe(frame.note))}"
     return (
-        f'label=<{title}>; labeljust=l; labelloc=t; style="rounded,filled"; margin=6; '
+        f'label=<{title}>; labeljust=l; labelloc=t; style="rounded,filled"; margin=4; '
         f'fillcolor="{tint(colour, 0.05)}"; color="{tint(colour, 0.35)}"; penwidth=0.8;'
     )
 
 
-def _edge(arrow: Arrow, figure: Figure) -> str:
-    source, target = figure.boxes[arrow.source], figure.boxes[arrow.target]
-    options = {"color": f'"{FLOW_COLOURS[arrow.flow]}"'}
-    text = shapes_text(arrow.shapes)
-    if text:
-        beside = figure.is_u and not _level(source, target)
-        options["xlabel" if beside else "label"] = _lines(text)
-    if arrow.flow != "image":
-        options["fontcolor"] = options["color"]
-    if not figure.is_u:
-        return _written(source, target, options)
-    if target.column == "right" and source.column in ("right", "mid"):
+def _edges(figure: Figure) -> Iterator[str]:
+    level = {frozenset(pair) for row in _level_rows(figure) for pair in pairwise(row)}
+    for number, arrow in enumerate(figure.arrows):
+        source, target = figure.boxes[arrow.source], figure.boxes[arrow.target]
+        options = {"color": f'"{FLOW_COLOURS[arrow.flow]}"'}
+        if arrow.flow != "image":
+            options["fontcolor"] = options["color"]
+        text = shapes_text(arrow.shapes)
+        if not figure.is_u:
+            labelled = {"label": _lines(text)} if text else {}
+            yield _written(source.id, target.id, options | labelled)
+        elif frozenset((source.id, target.id)) in level:
+            yield from _level_edge(number, arrow, text, options)
+        else:
+            yield _climbing(source, target, text, options)
+
+
+def _level_edge(
+    number: int, arrow: Arrow, text: str, options: dict[str, str]
+) -> Iterator[str]:
+    """An arrow that runs level; its label is a node in the line, so that it gets its room."""
+    middle = f"l{number}"
+    yield f"  {middle} [shape=plain, style=\"\", label={_lines(text)}, {_joined(_font(options))}];"
+    yield f"  n{arrow.source} -> {middle} [{_joined(options)}, arrowhead=none, weight=4];"
+    yield f"  {middle} -> n{arrow.target} [{_joined(options)}, weight=4];"
+
+
+def _climbing(source: Box, target: Box, text: str, options: dict[str, str]) -> str:
+    """An arrow from rank to rank; on the way up it is written backwards."""
+    backwards = target.column == "right" and source.column in ("right", "mid")
+    across = source.column == "left" and target.column == "right"
+    if across or "top" in (source.column, target.column):
+        options |= {"constraint": "false", "xlabel": _lines(text)}
+    else:
+        options |= {"weight": "20", **_beside(text)}
+    if backwards:
         options["dir"] = "back"
         source, target = target, source
-    elif target.column == "right" or "top" in (source.column, target.column):
-        options["constraint"] = "false"
-    if arrow.flow == "image" and options.get("constraint") is None:
-        options["weight"] = "20"
-    return _written(source, target, options)
+    return _written(source.id, target.id, options)
 
 
-def _level(source: Box, target: Box) -> bool:
-    """Whether the arrow runs level, where dot makes room for a label by itself."""
-    return source.column == "left" and target.column == "right"
+def _beside(text: str) -> dict[str, str]:
+    """Right of a vertical line, a little below its upper end, clear of frames' titles."""
+    if not text:
+        return {}
+    away, below = max(map(len, text.split("\n"))) * 1.9 + 5, 7.0
+    return {
+        "taillabel": _lines(text),
+        "labeldistance": f"{math.hypot(away, below) / 10:.2f}",
+        "labelangle": f"{math.degrees(math.atan2(away, below)):.1f}",
+    }
+
+
+def _font(options: dict[str, str]) -> dict[str, str]:
+    return {"fontsize": "7", "fontcolor": options.get("fontcolor", f'"{MUTED}"')}
 
 
 def _lines(text: str) -> str:
-    return "<" + "<BR/>".join(safe(line, 60) for line in text.split("\n")) + ">"
+    return "<" + "<BR/>".join(f"&#160;{safe(line, 60)}&#160;" for line in text.split("\n")) + ">"
 
 
-def _written(source: Box, target: Box, options: dict[str, str]) -> str:
-    written = ", ".join(f"{key}={value}" for key, value in options.items())
-    return f"n{source.id} -> n{target.id} [{written}];"
+def _joined(options: dict[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in options.items())
+
+
+def _written(source: int, target: int, options: dict[str, str]) -> str:
+    return f"  n{source} -> n{target} [{_joined(options)}];"
+
+
+def _level_rows(figure: Figure) -> list[list[int]]:
+    """Boxes that stand side by side, from left to right."""
+    top = [box for box in figure.boxes if box.column == "top"]
+    top.sort(key=lambda box: (box.role == "text", box.kind != "input"))
+    mid = [box.id for box in figure.boxes if box.column == "mid"]
+    rows = [list(pair) for pair in pairs(figure)]
+    rows += [mid] if 1 < len(mid) <= 4 else []
+    return [*rows, [box.id for box in top]] if top else rows
 
 
 def _u(figure: Figure) -> Iterator[str]:
-    """Who stands beside whom."""
+    """Who stands beside whom, and what stands above the U."""
+    for row in _level_rows(figure):
+        members = " ".join(f"n{identifier};" for identifier in row)
+        pairs_here = set(pairwise(row))
+        members += "".join(
+            f" l{number};"
+            for number, arrow in enumerate(figure.arrows)
+            if (arrow.source, arrow.target) in pairs_here
+        )
+        yield f"  {{ rank=same; {members} }}"
+        if len(row) > 1:
+            yield f"  {' -> '.join(f'n{identifier}' for identifier in row)} [style=invis];"
     top = [box for box in figure.boxes if box.column == "top"]
-    mid = [box for box in figure.boxes if box.column == "mid"]
-    for left, right in pairs(figure):
-        yield f"  {{ rank=same; n{left}; n{right}; }}"
-    if len(mid) <= 4:
-        yield f"  {{ rank=same; {' '.join(f'n{box.id};' for box in mid)} }}"
     if top:
-        yield f"  {{ rank=same; {' '.join(f'n{box.id};' for box in top)} }}"
-    ports = [b for b in figure.boxes if b.kind in ("input", "output") and b.column != "top"]
-    if ports:
-        yield f"  {{ rank=same; {' '.join(f'n{box.id};' for box in ports)} }}"
-    for box in top[:1]:
-        yield from (f"  n{box.id} -> n{port.id} [style=invis];" for port in ports)
+        row = _level_rows(figure)[-1]
+        for end, column in ((row[0], "left"), (row[-1], "right")):
+            for box in figure.boxes:
+                if box.kind in ("input", "output") and box.column == column:
+                    yield f"  n{end} -> n{box.id} [style=invis];"
 
 
 def _caption(figure: Figure) -> str:

@@ -103,7 +103,9 @@ def _items(atlas: Atlas) -> list[_Item]:
             nodes = tuple(tree.nodes[n] for n in block.nodes if tree.nodes[n].parent is None)
             title = {"time": "time embedding"}.get(block.kind, block.kind)
             role = nodes[0].role
-            found.append(_Item(title, "", role, nodes, tuple(n.id for n in nodes), True))
+            modules = (n.segment for n in nodes if n.module)
+            note = " · ".join(dict.fromkeys(modules))
+            found.append(_Item(title, note, role, nodes, tuple(n.id for n in nodes), True))
     return found
 
 
@@ -125,7 +127,7 @@ class _Builder:
         if not drawn:
             self.hidden += len(leaves)
             return
-        if depth > 1 and item.children:
+        if depth > (2 if item.bundle else 1) and item.children:
             self.open(item, depth, frame)
             return
         self.hidden += len(leaves) - len(drawn) if not item.children else 0
@@ -135,12 +137,14 @@ class _Builder:
             box = Box(len(self.boxes), "call", item.title, item.note, role)
         else:
             box = Box(len(self.boxes), "op", item.title, self.operator_note(first), role)
+        block = next((b for b in self.atlas.blocks if b.nodes == (first.id,) and b.parts), None)
         box = replace(
             box,
             level=first.level,
             frame=frame,
             nodes=tuple(node.id for node in item.nodes),
-            strip=self.strip(first),
+            strip=tuple(part.role for part in block.parts) if block else (),
+            size=block.shape if block else None,
             params=sum(node.params for node in item.nodes),
         )
         self.boxes.append(box)
@@ -172,11 +176,6 @@ class _Builder:
         around = tree.nodes[leaf.parent].module if leaf.parent is not None else ""
         within = leaf.module.removeprefix(around).lstrip(".")
         return " · ".join(part for part in (within, "×".join(map(str, largest))) if part)
-
-    def strip(self, node: Node) -> tuple[str, ...]:
-        """Roles of a block's pieces, as the map shows them."""
-        blocks = (block for block in self.atlas.blocks if block.nodes == (node.id,))
-        return tuple(part.role for block in blocks for part in block.parts)
 
     def figure(self, title: str, note: str) -> Figure:
         self.fold_joins()

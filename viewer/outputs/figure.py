@@ -44,6 +44,7 @@ class Box:
         strip: Roles of the pieces inside a block, in order.
         takes: Buses that enter here.
         feeds: Buses that leave here.
+        size: Shape of the image that a block works on.
         joins: Whether a skip connection is concatenated inside.
         params: Number of parameters inside.
     """
@@ -60,6 +61,7 @@ class Box:
     strip: tuple[str, ...] = ()
     takes: tuple[Flow, ...] = ()
     feeds: tuple[Flow, ...] = ()
+    size: Shape | None = None
     joins: bool = False
     params: int = 0
 
