@@ -7,16 +7,18 @@ import json
 import os
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from exporter.display import StageDisplay, closing_table
-from exporter.errors import AtlasError, TargetError
+from exporter.display import StageDisplay, closing_table, one_line, outcome
+from exporter.errors import AtlasError, TargetError, UsageError
 
 if TYPE_CHECKING:
-    from exporter.pipeline import ExportReport
+    from exporter.report import ExportReport
+    from exporter.types import ExportRequest
 
 INTERRUPTED = 130
 
@@ -28,6 +30,8 @@ examples:
       a hub id; token and cache as everywhere in Hugging Face
   python -m exporter my-pipeline/unet.onnx --model my-pipeline
       a local diffusers folder; no weight is copied, the file points into the checkpoint
+  python -m exporter fine-tunes --all fine-tunes
+      every checkpoint in a folder: one trace, one proof each
   python -m exporter unet.onnx --flat --opset 23 --report report.json
       one flat graph, and what was done as JSON
 
@@ -45,9 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     console = Console(stderr=True)
     try:
+        if arguments.all:
+            return _export_all(arguments, console)
         report = _export(arguments, console)
         if arguments.report:
-            _write_report(report, arguments.report)
+            _write_report(report.to_json(), arguments.report)
     except AtlasError as error:
         if arguments.debug:
             traceback.print_exc()
@@ -68,29 +74,76 @@ def _export(arguments: argparse.Namespace, console: Console) -> ExportReport:
         from exporter.types import ExportRequest
 
         display.finish("imports")
-        request = ExportRequest(
-            target=arguments.output,
-            model=arguments.model,
-            subfolder=arguments.subfolder,
-            revision=arguments.revision,
-            variant=arguments.variant,
-            weights=arguments.weights,
-            dtype=arguments.dtype,
-            opset=arguments.opset,
-            flat=arguments.flat,
-            check=arguments.check,
-            provider=arguments.provider,
-            atol=arguments.atol,
-            rtol=arguments.rtol,
-            seed=arguments.seed,
-        )
-        return export(request, display.progress)
+        return export(_request(arguments, ExportRequest), display.progress)
 
 
-def _write_report(report: ExportReport, path: Path) -> None:
+def _export_all(arguments: argparse.Namespace, console: Console) -> int:
+    """One export per checkpoint in a folder; one trace per architecture."""
+    from exporter.pipeline import export_all
+    from exporter.types import ExportRequest
+
+    folders = checkpoints(arguments.all)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    base = _request(arguments, ExportRequest)
+    requests = [
+        replace(base, target=arguments.output / f"{folder.name}.onnx", model=str(folder))
+        for folder in folders
+    ]
+    results: list[ExportReport | AtlasError] = []
+    out = Console()
+    with StageDisplay(console, quiet=arguments.quiet) as display:
+        for folder, result in zip(
+            folders, export_all(requests, display.progress), strict=True
+        ):
+            results.append(result)
+            out.print(one_line(folder.name, result), highlight=False)
+            display.clear()
+    if arguments.report:
+        _write_report([outcome(result) for result in results], arguments.report)
+    codes = {result.exit_code for result in results if isinstance(result, AtlasError)}
+    return min(codes, default=0)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Subfolders that hold a pipeline or a UNet, by name.
+
+    Raises:
+        UsageError: There is none.
+    """
+    found = sorted(
+        child
+        for child in (folder.iterdir() if folder.is_dir() else ())
+        if any((child / name).is_file() for name in ("config.json", "model_index.json"))
+    )
+    if not found:
+        raise UsageError(f"--all {folder} holds no checkpoint", "diffusers folders inside it")
+    return found
+
+
+def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> ExportRequest:
+    return kind(
+        target=arguments.output,
+        model=arguments.model,
+        subfolder=arguments.subfolder,
+        revision=arguments.revision,
+        variant=arguments.variant,
+        weights=arguments.weights,
+        dtype=arguments.dtype,
+        opset=arguments.opset,
+        flat=arguments.flat,
+        check=arguments.check,
+        provider=arguments.provider,
+        atol=arguments.atol,
+        rtol=arguments.rtol,
+        seed=arguments.seed,
+        keep_fp32=tuple(arguments.keep_fp32),
+    )
+
+
+def _write_report(report: object, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        temporary.write_text(json.dumps(report.to_json(), indent=2) + "\n")
+        temporary.write_text(json.dumps(report, indent=2) + "\n")
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
@@ -125,6 +178,13 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         help="hub id, local diffusers folder (a pipeline's or the UNet's own), or preset "
         "(default: sd15)",
     )
+    group.add_argument(
+        "--all",
+        type=Path,
+        metavar="FOLDER",
+        help="every checkpoint in FOLDER into the folder OUT.onnx names; each architecture is "
+        "traced once, each checkpoint is proven",
+    )
     group.add_argument("--subfolder", default="unet", help="of a pipeline (default: unet)")
     group.add_argument("--revision", help="hub branch, tag or commit")
     group.add_argument("--variant", help="weights variant, e.g. fp16")
@@ -147,6 +207,13 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         "--dtype", choices=("fp32", "fp16", "bf16"), help="default: the checkpoint's own"
     )
     group.add_argument("--opset", type=int, help="20 to 24 (default: 24)")
+    group.add_argument(
+        "--keep-fp32",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="a module that computes in fp32 in a half precision graph; repeatable",
+    )
     group.add_argument("--flat", action="store_true", help="no functions: one flat graph")
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
+from exporter.errors import AtlasError
+
 if TYPE_CHECKING:
-    from exporter.pipeline import ExportReport
+    from exporter.report import ExportReport
     from exporter.types import Progress as Event
 
 
@@ -63,6 +66,26 @@ class StageDisplay:
         elif event.total:
             note = _amount(event.done, event.total, event.unit)
             self._bars.update(task, total=event.total, completed=event.done, note=note)
+
+    def clear(self) -> None:
+        """Forgets all stages: the next export starts its own."""
+        for task in self._tasks.values():
+            self._bars.remove_task(task)
+        self._tasks.clear()
+
+
+def one_line(name: str, result: ExportReport | AtlasError) -> str:
+    """One of many exports: its name, verdict and time."""
+    if isinstance(result, AtlasError):
+        return f"[red]failed[/]  {escape(name)}: {escape(str(result))}"
+    return f"{_parity(result)}  {escape(name)}  {result.seconds:.1f} s"
+
+
+def outcome(result: ExportReport | AtlasError) -> dict[str, Any]:
+    """One of many exports as JSON values."""
+    if isinstance(result, AtlasError):
+        return {"error": str(result), "exit_code": result.exit_code}
+    return result.to_json()
 
 
 def closing_table(report: ExportReport) -> Table:

@@ -1,4 +1,4 @@
-"""Traced program -> onnx_ir.Model without weight values; every node knows where it comes from."""
+"""Traced program -> onnx_ir.Model without weights; every node knows where it comes from."""
 
 from __future__ import annotations
 

@@ -3,45 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import onnx
-import onnx_ir as ir
 import torch
 
 from exporter import metadata as meta
-from exporter.annotate import Roles, annotate
-from exporter.errors import GraphError, ParityError, UsageError
+from exporter.errors import AtlasError, GraphError, ParityError, UsageError
 from exporter.fold import fold
-from exporter.lower import lower
+from exporter.graph import Graph, Run, architecture, build
 from exporter.parity import ParityReport, check
 from exporter.parity.memory import peak_memory
 from exporter.passes.docstrings import model_doc
 from exporter.publish import Stage, attach, guard_target, staged, write
-from exporter.simplify import simplify
+from exporter.report import ExportReport
 from exporter.source import load_source
-from exporter.trace import trace
 from exporter.types import (
     TORCH_DTYPES,
     Dtype,
     ExportRequest,
     OnProgress,
-    Progress,
     Source,
-    StageRecord,
     TensorSpec,
     quiet,
 )
 from exporter.weights.checkpoint import Checkpoint, natural_dtype
 from exporter.weights.random import RandomWeights
 from exporter.weights.store import can_link, copy_weights, digest, link_weights
-from exporter.weights.unet import build_unet
 
 DEFAULT_OPSET = 24
 """SiLU is one node (``Swish``); see docs/DECISIONS.md for what was measured."""
@@ -52,68 +45,18 @@ PACKAGES = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class ExportReport:
-    """What one export did.
-
-    Attributes:
-        target: The file written.
-        model: What was exported.
-        class_name: Its diffusers class.
-        weights: As in ``atlas.weights``.
-        opset: Opset of the default domain.
-        nodes_traced: Nodes as lowered.
-        nodes_flat: Nodes after simplification.
-        weight_transposes: Those of ``nodes_flat`` that only turn a stored weight.
-        nodes_top: Nodes of the main graph as written.
-        functions: Local functions.
-        roles: What was found in the graph.
-        stages: Time of every stage.
-        passes: Node counts around every pass.
-        parity: The check, or None when it was skipped.
-        seconds: Wall time in all.
-        peak_memory: Largest resident size of the process, in bytes.
-    """
-
-    target: Path
-    model: str
-    class_name: str
-    weights: Mapping[str, Any]
-    opset: int
-    nodes_traced: int
-    nodes_flat: int
-    weight_transposes: int
-    nodes_top: int
-    functions: int
-    roles: Roles
-    stages: tuple[StageRecord, ...]
-    passes: tuple[StageRecord, ...]
-    parity: ParityReport | None
-    seconds: float
-    peak_memory: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The report as JSON values."""
-        plain = {
-            key: getattr(self, key) for key in self.__dataclass_fields__ if key != "parity"
-        }
-        return {
-            **plain,
-            "target": str(self.target),
-            "weights": dict(self.weights),
-            "roles": asdict(self.roles),
-            "stages": [asdict(record) for record in self.stages],
-            "passes": [asdict(record) for record in self.passes],
-            "parity": self.parity.to_json() if self.parity else None,
-        }
-
-
-def export(request: ExportRequest, on_progress: OnProgress = quiet) -> ExportReport:
+def export(
+    request: ExportRequest,
+    on_progress: OnProgress = quiet,
+    graphs: dict[tuple[str, ...], Graph] | None = None,
+) -> ExportReport:
     """Source, trace, lower, simplify, annotate, weights, fold, write, check, publish.
 
     Args:
         request: What to export, where to, and how.
         on_progress: Told of every stage's progress and record.
+        graphs: Architectures already traced, by ``architecture``; added to. Checkpoints that
+            share one cost one trace.
 
     Returns:
         What was done. The target holds a proven file, or an unproven one if
@@ -122,7 +65,8 @@ def export(request: ExportRequest, on_progress: OnProgress = quiet) -> ExportRep
     Raises:
         AtlasError: Anything told in one line; the target is as it was before.
     """
-    run = _Run(on_progress)
+    run = Run(on_progress)
+    graphs = {} if graphs is None else graphs
     opset = request.opset or DEFAULT_OPSET
     if opset not in OPSETS:
         raise UsageError(f"--opset {opset}", f"{OPSETS[0]} to {OPSETS[-1]}")
@@ -141,24 +85,17 @@ def export(request: ExportRequest, on_progress: OnProgress = quiet) -> ExportRep
         copy = _copies(request, source, target, TORCH_DTYPES[dtype])
     with ThreadPoolExecutor(1) as pool, staged(target, copy=copy) as stage:
         stored = pool.submit(_store, source, stage, TORCH_DTYPES[dtype], on_progress)
-        with run.stage("trace"):
-            program = trace(source, lambda: build_unet(source), TORCH_DTYPES[dtype])
-        with run.stage("lower"):
-            model = lower(program, opset)
-        traced = model.graph.num_nodes()
-        with run.stage("simplify"):
-            model, passes = simplify(model, program.classes, on_progress)
-        with run.stage("annotate"):
-            names = [spec.name for spec in source.inputs]
-            roles = annotate(model, names)
-        flat, transposes = model.graph.num_nodes(), _weight_transposes(model)
+        key = architecture(source, dtype, opset, request.keep_fp32)
+        if key not in graphs:
+            graphs[key] = build(source, dtype, opset, request.keep_fp32, run)
+        graph = graphs[key]
+        model = graph.model.clone()
         with run.stage("weights"):
             specs, files = stored.result()
-            parameters = [v.name for v in model.graph.inputs if v.name not in names]
-            attach(model, specs, stage.onnx.parent, [name for name in parameters if name])
+            attach(model, specs, stage.onnx.parent, graph.parameters)
         if not request.flat:
             with run.stage("fold"):
-                fold(model, program.classes)
+                fold(model, graph.program.classes)
         weights = _weights_facts(source, request, specs, files, dtype, copy=copy)
         with run.stage("write"):
             model.producer_name, model.producer_version = "unet-atlas", version("unet-atlas")
@@ -178,35 +115,33 @@ def export(request: ExportRequest, on_progress: OnProgress = quiet) -> ExportRep
         class_name=source.class_name,
         weights=weights,
         opset=opset,
-        nodes_traced=traced,
-        nodes_flat=flat,
-        weight_transposes=transposes,
+        nodes_traced=graph.nodes_traced,
+        nodes_flat=graph.nodes,
+        weight_transposes=graph.weight_transposes,
         nodes_top=model.graph.num_nodes(),
         functions=len(model.functions),
-        roles=roles,
+        roles=graph.roles,
         stages=tuple(run.records),
-        passes=passes,
+        passes=graph.passes,
         parity=parity,
         seconds=time.perf_counter() - run.start,
         peak_memory=peak_memory(),
     )
 
 
-class _Run:
-    """Times the stages of one export."""
+def export_all(
+    requests: Iterable[ExportRequest], on_progress: OnProgress = quiet
+) -> Iterator[ExportReport | AtlasError]:
+    """Exports and proves many checkpoints, tracing each architecture once.
 
-    def __init__(self, on_progress: OnProgress) -> None:
-        self.on_progress, self.start = on_progress, time.perf_counter()
-        self.records: list[StageRecord] = []
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        self.on_progress(Progress(name))
-        yield
-        record = StageRecord(name, time.perf_counter() - start)
-        self.records.append(record)
-        self.on_progress(Progress(name, 1, 1, record=record))
+    A checkpoint that fails does not stop the others: its error takes its report's place.
+    """
+    graphs: dict[tuple[str, ...], Graph] = {}
+    for request in requests:
+        try:
+            yield export(request, on_progress, graphs)
+        except AtlasError as error:
+            yield error
 
 
 def _dtype_of(source: Source) -> Dtype:
@@ -237,11 +172,6 @@ def _store(
         if spec.file is not None
     }
     return specs, digest(source.weights.files, on_progress)
-
-
-def _weight_transposes(model: ir.Model) -> int:
-    inputs = set(model.graph.inputs)
-    return sum(n.op_type == "Transpose" and n.inputs[0] in inputs for n in model.graph)
 
 
 def _weights_facts(
