@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import get_args
 
 from viewer.atlas import Atlas
@@ -103,8 +104,9 @@ def _items(atlas: Atlas) -> list[_Item]:
             nodes = tuple(tree.nodes[n] for n in block.nodes if tree.nodes[n].parent is None)
             title = {"time": "time embedding"}.get(block.kind, block.kind)
             role = nodes[0].role
-            modules = (n.segment for n in nodes if n.module)
-            note = " · ".join(dict.fromkeys(modules))
+            modules = (n.segment for n in nodes if n.module and n.segment != title)
+            names = list(dict.fromkeys(modules))
+            note = " · ".join(names[:2]) + (" …" if len(names) > 2 else "")
             found.append(_Item(title, note, role, nodes, tuple(n.id for n in nodes), True))
     return found
 
@@ -125,12 +127,11 @@ class _Builder:
         leaves = [leaf for node in item.nodes for leaf in tree.inside(node) if leaf.kind == "op"]
         drawn = [leaf for leaf in leaves if not self.is_bookkeeping(leaf)]
         if not drawn:
-            self.hidden += len(leaves)
+            self.hidden += sum(1 for node in item.nodes if node.kind == "op")
             return
         if depth > (2 if item.bundle else 1) and item.children:
             self.open(item, depth, frame)
             return
-        self.hidden += len(leaves) - len(drawn) if not item.children else 0
         first = item.nodes[0]
         role = item.role if item.bundle else shown_role(tree, first)
         if item.children:
@@ -234,10 +235,12 @@ class _Builder:
                 continue
             source = self.source(value)
             readers.pop(source, None)
-            if value.flow in ("time", "text") and len(readers) >= BUS:
-                buses.append(Bus(value.flow, value.name, value.shape))
-                self.connect(value.flow, source, readers)
-                continue
+            if value.flow in ("time", "text"):
+                on_bus = self.on_bus(source, readers)
+                if on_bus:
+                    buses.append(Bus(value.flow, value.name, value.shape))
+                    self.connect(value.flow, source, on_bus)
+                    readers = {k: v for k, v in readers.items() if k not in on_bus}
             for target, flow in readers.items():
                 found.setdefault((source, target, flow), []).append(value)
         for value in self.results():
@@ -248,6 +251,23 @@ class _Builder:
             for (source, target, flow), values in found.items()
         ]
         return made, buses
+
+    def on_bus(self, source: int, readers: Iterable[int]) -> list[int]:
+        """Readers that get a chip: every block of a U, elsewhere all once they are many."""
+        if self.root is None and self.sides >= {"down", "up"}:
+            inside = [reader for reader in readers if self.side(reader)]
+            return inside if not self.side(source) else []
+        many = list(readers)
+        return many if len(many) >= BUS else []
+
+    def side(self, box: int) -> str:
+        nodes = self.atlas.tree.nodes
+        return next((nodes[n].side for n in self.boxes[box].nodes if nodes[n].side), "")
+
+    @cached_property
+    def sides(self) -> set[str]:
+        """Of the boxes: what there is of a U."""
+        return {self.side(box.id) for box in self.boxes}
 
     def connect(self, flow: Flow, source: int, readers: Iterable[int]) -> None:
         """Marks a bus on the box it leaves and on those it enters."""

@@ -144,6 +144,12 @@ def shapes_text(shapes: Sequence[Shape | None]) -> str:
     return "\n".join(f"{prefix}({text})" if prefix else text for prefix, text in known)
 
 
+def label_text(figure: Figure, arrow: Arrow) -> str:
+    """What to write on an arrow; an input or an output of the graph says its shape itself."""
+    ends = (figure.boxes[arrow.source].kind, figure.boxes[arrow.target].kind)
+    return "" if {"input", "output"} & set(ends) else shapes_text(arrow.shapes)
+
+
 def count_text(count: int) -> str:
     """A number of parameters for people: ``859.5 M``."""
     for unit, size in ((" G", 10**9), (" M", 10**6), (" k", 10**3)):
@@ -157,7 +163,7 @@ def legend_roles(figure: Figure) -> list[str]:
     shown = {role for box in figure.boxes for role in (box.role, *box.strip)}
     shown |= {"skip" for arrow in figure.arrows if arrow.flow == "skip"}
     shown |= {frame.role for frame in figure.frames}
-    return [role for role in LOOKS if role in shown - {"block", "shape"}]
+    return [role for role in LOOKS if role in shown - {"block", "shape", "conv_in", "conv_out"}]
 
 
 _SYMBOLS = {

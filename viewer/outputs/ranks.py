@@ -20,7 +20,7 @@ def pairs(figure: Figure) -> list[tuple[int, int]]:
 
     Going down at the left, each next pair must go down at the right too. That is a heaviest
     increasing subsequence, found in O(n^2) for n skips. A pair weighs as many skips as it
-    has, and a little more within one level.
+    has, and a little more within one level and between two blocks.
 
     Args:
         figure: A figure that is a U.
@@ -32,8 +32,9 @@ def pairs(figure: Figure) -> list[tuple[int, int]]:
     for arrow in figure.arrows:
         source, target = figure.boxes[arrow.source], figure.boxes[arrow.target]
         if source.column == "left" and target.column == "right":
-            level = 0.5 if source.level == target.level else 0.0
-            found.append(_Pair(source.id, target.id, len(arrow.shapes) + level))
+            alike = 0.5 * (source.level == target.level)
+            alike += 0.25 * (bool(source.strip) == bool(target.strip))
+            found.append(_Pair(source.id, target.id, len(arrow.shapes) + alike))
     # The way up is drawn upside down: a later box stands higher.
     ordered = sorted(found, key=lambda pair: (pair.left, -pair.right))
     return [(pair.left, pair.right) for pair in _heaviest(ordered)]

@@ -16,19 +16,13 @@ export function standalone(figure) {
   copy.setAttribute("height", height);
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
   const background = window.getComputedStyle(document.documentElement).getPropertyValue("--surface").trim();
-  return { svg: new XMLSerializer().serializeToString(copy), background };
-}
-
-function sized(text) {
-  const root = new DOMParser().parseFromString(text, "image/svg+xml").documentElement;
-  return [Number(root.getAttribute("width")), Number(root.getAttribute("height"))];
+  return { svg: new XMLSerializer().serializeToString(copy), background, width, height };
 }
 
 // The longest side of a PNG: what browsers draw without complaint.
 const LONGEST = 8192;
 
-export async function png({ svg, background }, scale = 2) {
-  const [width, height] = sized(svg);
+export async function png({ svg, background, width, height }, scale = 2) {
   const factor = Math.min(scale, LONGEST / Math.max(width, height));
   const image = new Image();
   image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(svg)}`;

@@ -26,7 +26,8 @@ export function buildFrame() {
   const map = el("main", { class: "map-host", id: "map", tabindex: "-1" }, parts.maps);
   const left = el("section", { class: "left", "aria-label": "Map and panels" }, parts.note, map, parts.legend, parts.tabs, parts.panel);
   const head = el("div", { class: "right-head" }, parts.crumbs, parts.sides);
-  const right = el("section", { class: "right", "aria-label": "Inside" }, head, parts.graphs, parts.outline);
+  const right = el("section", { class: "right", "aria-label": "Inside" }, head,
+    el("div", { class: "inside-host" }, parts.graphs, parts.outline));
   const work = el("div", { class: "work" }, left, parts.splitter, right);
   document.getElementById("app").append(parts.header, work, parts.tip, parts.live);
   splitting(parts.splitter);

@@ -41,6 +41,8 @@ export class GraphFrame {
       this.events.opened(message.scope);
     } else if (message.type === "selected") {
       this.events.selected(message.id);
+    } else if (message.type === "search") {
+      this.events.search();
     } else if (message.type === "figure") {
       this.figures.splice(0).forEach((resolve) => resolve(message));
     }

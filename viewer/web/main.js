@@ -83,6 +83,7 @@ class App {
     const graph = new GraphFrame(index, this.session.models[index].name, this.session.netron, {
       opened: mine((scope) => this.netronOpened(scope)),
       selected: mine((id) => this.netronSelected(id)),
+      search: () => document.getElementById("search").focus(),
       shown: () => {
         document.documentElement.dataset.ready = "graph";
       },
@@ -227,7 +228,6 @@ class App {
       },
     }, name);
     swap(parts.sides, this.offline ? null : [pick("graph", "Graph"), pick("outline", "Outline")]);
-    parts.graphs.hidden = this.side !== "graph";
     parts.outline.hidden = this.side !== "outline";
     swap(parts.outline, this.side === "outline" ? outline(this) : null);
   }

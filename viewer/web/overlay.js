@@ -312,11 +312,27 @@ function figure() {
   copy.querySelector("#origin").setAttribute("transform", "");
   const margin = 20;
   copy.setAttribute("viewBox", `${box.x - margin} ${box.y - margin} ${box.width + 2 * margin} ${box.height + 2 * margin}`);
-  copy.setAttribute("width", Math.ceil(box.width + 2 * margin));
-  copy.setAttribute("height", Math.ceil(box.height + 2 * margin));
   copy.querySelector("#background")?.remove();
-  return { svg: new XMLSerializer().serializeToString(copy), background: window.getComputedStyle(document.body).backgroundColor };
+  const size = { width: Math.ceil(box.width + 2 * margin), height: Math.ceil(box.height + 2 * margin) };
+  copy.setAttribute("width", size.width);
+  copy.setAttribute("height", size.height);
+  return { ...size, svg: new XMLSerializer().serializeToString(copy), background: window.getComputedStyle(document.body).backgroundColor };
 }
+
+// Netron focuses its canvas whenever it draws; a reader who is elsewhere on the page stays there.
+const focus = HTMLElement.prototype.focus;
+HTMLElement.prototype.focus = function focusIfHere(...options) {
+  if (document.hasFocus()) {
+    focus.apply(this, options);
+  }
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "/" && !event.target.matches?.("input, textarea, select")) {
+    event.preventDefault();
+    tell({ type: "search" });
+  }
+});
 
 window.addEventListener("message", async (event) => {
   if (event.origin !== ORIGIN || event.source !== window.parent || event.data?.to !== "netron") {

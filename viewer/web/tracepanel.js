@@ -32,7 +32,20 @@ export function presets(atlas) {
 export function traced(app) {
   const { from, to } = app.state.current;
   const [a, b] = [valueNamed(app.atlas, from), valueNamed(app.atlas, to)];
-  return a === null || b === null ? null : (trace(app.atlas, a, b) ?? { none: true, from: a, to: b });
+  if (a === null || b === null) {
+    return null;
+  }
+  return straight(app.atlas, a, b) ?? trace(app.atlas, a, b) ?? { none: true, from: a, to: b };
+}
+
+// A skip is followed straight across; the long way down and up is not what was asked for.
+function straight(atlas, from, to) {
+  const skip = atlas.skips.find((one) => one.value === from && atlas.nodes[one.sink].out[0] === to);
+  if (!skip) {
+    return null;
+  }
+  const ends = new Set([atlas.values[from].producer, skip.sink]);
+  return { from, to, skip, values: new Set([from, to]), nodes: ends, steps: [{ node: skip.sink, value: to }] };
 }
 
 export function tracePanel(app) {
@@ -91,13 +104,18 @@ function result(app) {
     return el("p", { class: "empty" }, `${names[1]} does not depend on ${names[0]}.`);
   }
   return el("div", { class: "trace" },
-    el("p", {}, `${plural(found.nodes.size, "operator")} lie between ${names[0]} and ${names[1]}. The shortest way has ${plural(found.steps.length, "step")}; `,
+    found.skip ? crossing(app, found.skip) : el("p", {}, `${plural(found.nodes.size, "operator")} lie between ${names[0]} and ${names[1]}. The shortest way has ${plural(found.steps.length, "step")}; `,
       entering(app, found)),
     el("ol", { class: "steps" },
       el("li", { class: "start" }, el("code", {}, names[0]), el("code", { class: "shape" }, shapeOf(app, app.atlas.values[found.from].shape))),
       found.steps.slice(0, SHOWN).map((step) => el("li", {}, link(app, step.node, app.atlas.nodes[step.node].path),
         el("code", { class: "shape" }, shapeOf(app, app.atlas.values[step.value].shape))))),
     found.steps.length > SHOWN ? el("p", {}, `and ${found.steps.length - SHOWN} more.`) : null);
+}
+
+function crossing(app, skip) {
+  return el("p", {}, `Skip ${skip.id} leaves `, link(app, skip.source, app.atlas.nodes[skip.source].path), " and goes straight across to ",
+    link(app, skip.sink, app.atlas.nodes[skip.sink].path), ", where it is concatenated to what comes up from below.");
 }
 
 // Where a path that starts outside the image first touches it.
