@@ -45,13 +45,17 @@ class Answer:
 
 @contextmanager
 def loaded(source: Source, dtype: Dtype, device: str = "cpu") -> Iterator[torch.nn.Module]:
-    """The UNet with its weights rounded to ``dtype``; its memory is given back at the end."""
+    """The UNet with its weights rounded to ``dtype``.
+
+    At the end its parameters are let go of whoever still holds the module: ONNX Runtime needs
+    the memory next.
+    """
     unet = load_unet(source, TORCH_DTYPES[dtype]).eval().to(device)
     try:
         with torch.inference_mode(), without_tf32():
             yield unet
     finally:
-        del unet
+        torch.nn.Module.to_empty(unet, device="meta")
         give_back()
 
 
@@ -104,7 +108,6 @@ def answers(
         for case in cases:
             found.append(_answer(unet, case, make_inputs(case, source, dtype), dtype, floor))
             on_case(case)
-        del unet
     return found
 
 

@@ -37,7 +37,6 @@ def keep_in_fp32(source: Source, inputs: Mapping[str, torch.Tensor]) -> tuple[st
                 found[name.rpartition(".")[0]] = None
         with listening(unet, hear, calls=None):
             call(unet, {name: tensor.to(_wide(tensor)) for name, tensor in inputs.items()})
-        del unet
     return tuple(
         path
         for path in found

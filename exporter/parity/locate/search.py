@@ -130,16 +130,12 @@ class _Search:
             self.modules = frozenset(path for path, _ in unet.named_modules())
             blocks = frozenset(holders | top)
             found = points(unet, self.target.inputs, self.target.dtype, outputs=blocks)
-            del unet
         return blocks, found
 
     def _ask(self, outputs: Collection[str], calls: Collection[str] = ()) -> list[Point]:
-        with loaded(self.target.source, self.target.dtype) as unet:
-            found = points(
-                unet, self.target.inputs, self.target.dtype, outputs=outputs, calls=calls
-            )
-            del unet
-        return found
+        target = self.target
+        with loaded(target.source, target.dtype) as unet:
+            return points(unet, target.inputs, target.dtype, outputs=outputs, calls=calls)
 
     def _values(self, flat: Flat, values: Iterable[ir.Value]) -> dict[ir.Value, Array]:
         """One session: the values of the file on the target's input."""

@@ -1,0 +1,341 @@
+"""Arguments, progress and exit codes of ``python -m exporter.parity``; it alone prints."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from exporter.display import StageDisplay
+from exporter.errors import AtlasError, TargetError, UsageError
+
+if TYPE_CHECKING:
+    from exporter.parity.cases import ParityCase
+    from exporter.parity.contract import Contract
+    from exporter.parity.outcome import Outcome
+    from exporter.types import OnProgress, Source
+
+INTERRUPTED = 130
+SCHEDULERS = ("ddim", "pndm", "euler", "dpm++")
+REPORTS = ("report", "junit", "markdown", "plot")
+
+EPILOG = """\
+examples:
+  python -m exporter.parity unet.onnx
+      a file of ours: the model is read from its metadata, a preset's weights are drawn again
+  python -m exporter.parity model.onnx --model my-pipeline --cases standard --report x.json
+      any UNet with conventional inputs, Optimum's for instance, against a diffusers folder
+  python -m exporter.parity unet.onnx --case B2H96W64S77 --case B1H33W35S1T0 --locate
+      two cases of your own, and which module departs first
+  python -m exporter.parity unet.onnx --trajectory 10 --plot drift.svg --markdown summary.md
+      ten steps of four schedulers with both backends, and their drift
+
+exit codes:
+  0  the file computes what PyTorch computes
+  1  it does not
+  2  bad usage or input
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Checks one file and returns the exit code."""
+    arguments = _parser().parse_args(argv)
+    console = Console(stderr=True)
+    try:
+        outcome = _run(arguments, console)
+        _write_reports(arguments, outcome)
+    except AtlasError as error:
+        if arguments.debug:
+            traceback.print_exc()
+        console.print(f"error: {error}", style="red", markup=False, highlight=False)
+        return error.exit_code
+    except KeyboardInterrupt:
+        console.print("interrupted", style="yellow")
+        return INTERRUPTED
+    from exporter.parity.render.table import table
+
+    Console().print(table(outcome), highlight=False)
+    return 0 if outcome.passed else 1
+
+
+def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
+    start = time.perf_counter()
+    _guard(arguments)
+    with StageDisplay(console, quiet=arguments.quiet) as display:
+        display.start("imports")
+        from exporter.parity.check import check  # seconds of torch: -h should not wait for it
+        from exporter.parity.contract import read_contract
+        from exporter.parity.locate import locate
+        from exporter.parity.outcome import Outcome
+
+        display.finish("imports")
+        contract = read_contract(arguments.file)
+        source = _source(arguments, contract, display.progress)
+        contract.require(source)
+        cases, skipped = _cases(arguments, contract, source)
+        dtype = arguments.dtype or contract.dtype
+        report = check(
+            arguments.file,
+            source,
+            cases=cases,
+            provider=arguments.provider,
+            dtype=dtype,
+            atol=arguments.atol,
+            rtol=arguments.rtol,
+            floor=arguments.floor,
+            floor_factor=arguments.floor_factor,
+            on_progress=display.progress,
+        )
+        report = replace(report, skipped=skipped)
+        location = None
+        if arguments.locate or not report.passed:
+            location = locate(
+                arguments.file,
+                source,
+                _case_to_search(report.cases),
+                dtype=dtype,
+                provider=arguments.provider,
+                on_progress=display.progress,
+            )
+        trajectories = _trajectories(arguments, source, dtype, display.progress)
+    seconds = time.perf_counter() - start
+    return Outcome(arguments.file.name, report, location, trajectories, seconds)
+
+
+def _guard(arguments: argparse.Namespace) -> None:
+    """Refuses what cannot end well before minutes are spent on it."""
+    if arguments.trajectory is not None and arguments.trajectory < 1:
+        raise UsageError(f"--trajectory {arguments.trajectory}", "1 step or more")
+    if arguments.plot and not arguments.trajectory:
+        raise UsageError("--plot without --trajectory", do="say how many steps to draw")
+    for option in REPORTS:
+        path = getattr(arguments, option)
+        if path is not None and not path.absolute().parent.is_dir():
+            raise TargetError(f"--{option} {path}: no folder {path.parent}")
+
+
+def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgress) -> Source:
+    """The model asked for, or the one that one of our files names itself."""
+    from exporter.source import load_source
+
+    model, revision, seed = arguments.model, arguments.revision, arguments.seed
+    if model is None:
+        made = contract.model
+        if made is None or not (made.random or "/" in made.name):
+            found = f"a file made from {made.name}" if made else "a file without our metadata"
+            raise UsageError(found, do="say what it should equal: --model WHAT")
+        model, revision = made.name, revision or made.revision
+        seed = made.seed if seed is None else seed
+    return load_source(
+        model,
+        subfolder=arguments.subfolder,
+        revision=revision,
+        variant=arguments.variant,
+        seed=seed or 0,
+        progress=progress,
+    )
+
+
+def _cases(
+    arguments: argparse.Namespace, contract: Contract, source: Source
+) -> tuple[tuple[ParityCase, ...], tuple[str, ...]]:
+    """What to ask, and why the rest of the set cannot be asked of this file."""
+    from exporter.parity.cases import ParityCase, matrix
+
+    if arguments.case:
+        cases = tuple(ParityCase.parse(text) for text in arguments.case)
+        for case in cases:
+            if contract.refusal(case):
+                raise UsageError(contract.refusal(case), "a case that the file takes")
+        return cases, ()
+    text = any(spec.name == "encoder_hidden_states" for spec in source.inputs)
+    wanted = matrix(arguments.cases, size_multiple=source.size_multiple, text=text)
+    kept = tuple(case for case in wanted if not contract.refusal(case))
+    if not kept:
+        raise UsageError(contract.refusal(wanted[0]), do="name one that it takes with --case")
+    return kept, tuple(reason for case in wanted if (reason := contract.refusal(case)))
+
+
+def _case_to_search(results: Sequence[Any]) -> ParityCase:
+    """The cheapest case that failed, else the cheapest."""
+    failed = [result for result in results if not result.passed] or results
+    cheapest: ParityCase = min((result.case for result in failed), key=lambda case: case.size)
+    return cheapest
+
+
+def _trajectories(
+    arguments: argparse.Namespace, source: Source, dtype: Any, progress: OnProgress
+) -> Any:
+    if not arguments.trajectory:
+        return ()
+    from exporter.parity.cases import ParityCase, fit
+    from exporter.parity.trajectory import run_trajectories
+
+    case = fit(ParityCase.parse(arguments.trajectory_case), source.size_multiple)
+    return run_trajectories(
+        arguments.file,
+        source,
+        case,
+        steps=arguments.trajectory,
+        schedulers=arguments.scheduler or SCHEDULERS,
+        scheduler_config=_scheduler_config(arguments.model),
+        guidance=arguments.guidance,
+        dtype=dtype,
+        provider=arguments.provider,
+        floor=arguments.floor,
+        on_progress=progress,
+    )
+
+
+def _scheduler_config(model: str | None) -> Mapping[str, Any] | None:
+    """A local pipeline's own noise schedule, where it has one."""
+    path = Path(model or "") / "scheduler" / "scheduler_config.json"
+    if not path.is_file():
+        return None
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return config
+
+
+def _write_reports(arguments: argparse.Namespace, outcome: Outcome) -> None:
+    from exporter.parity.render.junit import junit
+    from exporter.parity.render.markdown import markdown
+    from exporter.parity.render.svg import svg
+
+    formats: dict[str, Callable[[], str]] = {
+        "report": lambda: json.dumps(outcome.to_json(), indent=2) + "\n",
+        "junit": lambda: junit(outcome),
+        "markdown": lambda: markdown(outcome),
+        "plot": lambda: svg(outcome.trajectories, f"Drift of {outcome.file} from PyTorch"),
+    }
+    for option, text in formats.items():
+        path = getattr(arguments, option)
+        if path is not None:
+            _write(path, text(), option)
+
+
+def _write(path: Path, text: str, option: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise TargetError(f"--{option} {path} cannot be written: {error.strerror}") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m exporter.parity",
+        description="Checks that an ONNX UNet computes what PyTorch computes: over a range of "
+        "inputs, against the error that is unavoidable, along whole sampling runs; and finds "
+        "the module that does not.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE.onnx")
+    _model_options(parser)
+    _case_options(parser)
+    _judge_options(parser)
+    _trajectory_options(parser)
+    _report_options(parser)
+    return parser
+
+
+def _model_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what it should equal")
+    group.add_argument(
+        "--model",
+        metavar="WHAT",
+        help="diffusers folder, hub id or preset (default: what one of our files names)",
+    )
+    group.add_argument("--subfolder", default="unet", help="of a pipeline (default: unet)")
+    group.add_argument("--revision", help="hub branch, tag or commit")
+    group.add_argument("--variant", help="weights variant, e.g. fp16")
+    group.add_argument("--seed", type=int, help="of a preset's random weights")
+    group.add_argument(
+        "--dtype", choices=("fp32", "fp16", "bf16"), help="default: that of the file's sample"
+    )
+
+
+def _case_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("cases")
+    group.add_argument(
+        "--cases",
+        choices=("smoke", "standard", "full"),
+        default="smoke",
+        help="3, 9 or 32 of them: what every export is checked on, every value of every axis, "
+        "every pair of values (default: smoke)",
+    )
+    group.add_argument(
+        "--case",
+        action="append",
+        metavar="B2H96W64S77T500",
+        help="batch, latent height and width, text tokens, timestep; may be repeated",
+    )
+
+
+def _judge_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("judgement")
+    group.add_argument(
+        "--provider",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where ONNX Runtime runs; cuda fails if any heavy node does not (default: auto)",
+    )
+    group.add_argument(
+        "--atol",
+        type=float,
+        help="absolute tolerance; with it or --rtol the floor only informs",
+    )
+    group.add_argument("--rtol", type=float, help="relative tolerance")
+    group.add_argument(
+        "--floor-factor", type=float, metavar="X", help="fail beyond X times the noise floor"
+    )
+    group.add_argument(
+        "--no-floor",
+        dest="floor",
+        action="store_false",
+        help="do not measure the noise floor: a third of PyTorch's time, a blunter check",
+    )
+    group.add_argument(
+        "--locate",
+        action="store_true",
+        help="search for the first departing module even if the check passes; on failure the "
+        "search is made anyway",
+    )
+
+
+def _trajectory_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("sampling runs")
+    group.add_argument("--trajectory", type=int, metavar="N", help="steps to sample")
+    group.add_argument(
+        "--scheduler", action="append", choices=SCHEDULERS, help="default: all of them"
+    )
+    group.add_argument(
+        "--guidance", type=float, default=7.5, help="classifier-free guidance (default: 7.5)"
+    )
+    group.add_argument(
+        "--trajectory-case",
+        default="B1H32W32S77",
+        metavar="CASE",
+        help="images, latent size, tokens (default: B1H32W32S77)",
+    )
+    group.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the drift")
+
+
+def _report_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("reports")
+    group.add_argument(
+        "--report", type=Path, metavar="FILE.json", help="schema: docs/report.schema.json"
+    )
+    group.add_argument("--junit", type=Path, metavar="FILE.xml")
+    group.add_argument("--markdown", type=Path, metavar="FILE.md", help="for a CI summary")
+    group.add_argument("--quiet", action="store_true", help="no progress")
+    group.add_argument("--debug", action="store_true", help="show tracebacks")
