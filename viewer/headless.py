@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import shutil
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -65,17 +67,17 @@ def draw(
     browser = find_browser()
     query = urlencode({"export": view, "format": format, "token": server.token})
     url = f"{server.url}?{query}#/{quote(at, safe='/?=&')}"
-    with tempfile.TemporaryDirectory(prefix="atlas-") as profile:
+    with tempfile.TemporaryDirectory(prefix="atlas-", ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(
             [browser, *_arguments(Path(profile), dark), url],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         try:
             content = _wait(server, process)
         finally:
-            process.terminate()
-            process.wait(10)
+            _end(process)
     if not content:
         raise BrowserError(f"there is no {view} to draw here", do="try --view map")
     return content
@@ -91,6 +93,16 @@ def _wait(server: Server, process: subprocess.Popen[bytes]) -> bytes:
         if process.poll() is not None:
             raise BrowserError(f"the browser ended with code {process.returncode}")
     raise BrowserError(f"the browser gave no figure within {PATIENCE:.0f} seconds")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Ends the browser with its helpers, which would still write into its profile."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait(10)
 
 
 def _arguments(profile: Path, dark: bool) -> list[str]:

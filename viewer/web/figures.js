@@ -31,31 +31,35 @@ function markers() {
       svg("path", { d: "M0 0 8 4 0 8z" }))));
 }
 
+// What one operand is, what it was made from, and the node that made each.
+function operand(app, one, at) {
+  const { atlas } = app;
+  const value = atlas.values[atlas.nodes[one.node].in[at]];
+  const maker = value?.producer ?? null;
+  const source = maker === null ? undefined : atlas.values[atlas.nodes[maker].in.find((id) => id >= 0)];
+  return { shape: shapeOf(app, value?.shape), maker, from: shapeOf(app, source?.shape), fromMaker: source?.producer ?? null };
+}
+
 export function attentionFigure(app, one) {
   const { atlas } = app;
-  const crossing = one.role === "cross_attention";
-  const inputs = atlas.nodes[one.node].in;
-  const operand = (at) => atlas.values[inputs[at]];
-  const before = (at) => {
-    const producer = operand(at)?.producer;
-    return producer === null || producer === undefined ? null : atlas.nodes[producer].in.find((id) => id >= 0);
-  };
-  const source = (at) => shapeOf(app, atlas.values[before(at)]?.shape);
-  const other = crossing ? "text" : "image";
+  const other = one.role === "cross_attention" ? "text" : "image";
   const from = one.role === "joint_attention" ? "text + image" : other;
+  const [q, k, v] = [0, 1, 2].map((at) => operand(app, one, at));
+  const heads = one.heads === null ? "heads not said" : `${one.heads} heads × ${one.head_dim ?? "?"}`;
+  const [reader] = atlas.consumers.get(atlas.nodes[one.node].out[0]) ?? [];
   const root = svg("svg", { class: "figure attention", viewBox: "0 0 640 214", role: "group", "aria-label": "Where queries, keys and values come from" });
   root.append(
     markers(),
-    box(6, 12, 150, "image tokens", source(0), "image", app, atlas.values[before(0)]?.producer),
-    box(6, 122, 150, `${from} tokens`, source(1), other, app, atlas.values[before(1)]?.producer),
-    box(212, 12, 120, "Q", shapeOf(app, operand(0)?.shape), "image", app, operand(0)?.producer),
-    box(212, 90, 120, "K", shapeOf(app, operand(1)?.shape), other, app, operand(1)?.producer),
-    box(212, 158, 120, "V", shapeOf(app, operand(2)?.shape), other, app, operand(2)?.producer),
-    box(392, 70, 110, "attention", one.heads ? `${one.heads} heads × ${one.head_dim ?? "?"}` : "heads not said", one.role, app, one.node),
-    box(530, 70, 104, "out", shapeOf(app, one.out), "image", app, atlas.consumers.get(atlas.nodes[one.node].out[0])?.[0]),
+    box(6, 12, 150, "image tokens", q.from, "image", app, q.fromMaker),
+    box(6, 122, 150, `${from} tokens`, k.from, other, app, k.fromMaker),
+    box(212, 12, 120, "Q", q.shape, "image", app, q.maker),
+    box(212, 90, 120, "K", k.shape, other, app, k.maker),
+    box(212, 158, 120, "V", v.shape, other, app, v.maker),
+    box(392, 70, 110, "attention", heads, one.role, app, one.node),
+    box(530, 70, 104, "out", shapeOf(app, one.out), "image", app, reader),
     arrow("M156 34H210", "image"),
-    arrow(`M156 144C184 144 184 112 210 112`, other),
-    arrow(`M156 144C184 144 184 180 210 180`, other),
+    arrow("M156 144C184 144 184 112 210 112", other),
+    arrow("M156 144C184 144 184 180 210 180", other),
     arrow("M332 34C366 34 362 84 390 84", "image"),
     arrow("M332 112C366 112 362 94 390 94", other),
     arrow("M332 180C366 180 362 104 390 104", other),

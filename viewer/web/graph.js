@@ -22,30 +22,45 @@ export class GraphFrame {
   }
 
   receive(event) {
-    if (event.origin !== window.location.origin || event.source !== this.frame.contentWindow || event.data?.from !== "netron") {
-      return;
+    const mine = event.origin === window.location.origin && event.source === this.frame.contentWindow;
+    if (mine && event.data?.from === "netron") {
+      this[`on_${event.data.type}`]?.(event.data);
     }
-    const message = event.data;
-    if (message.type === "hello") {
-      window.clearTimeout(this.timer);
-      this.note.hidden = true;
-      this.ready = true;
-      this.post({ type: "theme", dark: this.dark });
-      this.flush();
-    } else if (message.type === "degraded") {
-      this.degrade(message.missing);
-    } else if (message.type === "shown") {
-      this.waiting = false;
-      this.events.shown();
-    } else if (message.type === "opened" && !this.waiting) {
-      this.events.opened(message.scope);
-    } else if (message.type === "selected") {
-      this.events.selected(message.id);
-    } else if (message.type === "search") {
-      this.events.search();
-    } else if (message.type === "figure") {
-      this.figures.splice(0).forEach((resolve) => resolve(message));
+  }
+
+  on_hello() {
+    window.clearTimeout(this.timer);
+    this.note.hidden = true;
+    this.ready = true;
+    this.post({ type: "theme", dark: this.dark });
+    this.flush();
+  }
+
+  on_degraded({ missing }) {
+    this.degrade(missing);
+  }
+
+  on_shown() {
+    this.waiting = false;
+    this.events.shown();
+  }
+
+  on_opened({ scope }) {
+    if (!this.waiting) {
+      this.events.opened(scope);
     }
+  }
+
+  on_selected({ id }) {
+    this.events.selected(id);
+  }
+
+  on_search() {
+    this.events.search();
+  }
+
+  on_figure(message) {
+    this.figures.splice(0).forEach((resolve) => resolve(message));
   }
 
   degrade(missing) {

@@ -174,8 +174,8 @@ function pill(x, y, text, kind) {
     svg("text", { x: width / 2, y: 17, "text-anchor": "middle" }, text));
 }
 
-function inputNamed(atlas, flow) {
-  return atlas.inputs.map((id) => atlas.values[id]).find((value) => value.flow === flow);
+function inputOf(atlas, kind) {
+  return atlas.inputs.map((id) => atlas.values[id]).find((value) => value.flow === kind);
 }
 
 // Time and text, each one line around the U with a tap at every block that takes it.
@@ -194,7 +194,7 @@ function buses(atlas, plan, options) {
   const boxed = atlas.blocks.some((block) => block.kind === "time");
   const starts = { time: [TIME_X, boxed ? 88 : 69], text: [TEXT_X, 29] };
   for (const [kind, [x, y]] of Object.entries(starts)) {
-    const input = inputNamed(atlas, kind);
+    const input = inputOf(atlas, kind);
     if (taps[kind].length === 0) {
       continue;
     }
@@ -246,7 +246,7 @@ function flow(atlas, plan) {
     group.append(svg("path", { class: "wire", d: wire(a, b, block.kind), "marker-end": "url(#head-image)" }));
   }
   const [first, last] = [order[0]?.[1], order.at(-1)?.[1]];
-  const input = inputNamed(atlas, "image");
+  const input = inputOf(atlas, "image");
   const output = atlas.values[atlas.outputs[0]];
   if (first && input) {
     group.append(svg("path", { class: "wire", d: `M${first.x - 22} ${first.y + 19}H${first.x - 1}`, "marker-end": "url(#head-image)" }), pill(first.x - 80, first.y + 6, input.name, "image"));
@@ -301,14 +301,14 @@ function drawSkips(atlas, plan, options) {
     const bend = (x2 - x1) / 2;
     const text = shapeText(skip.shape?.slice(1), options.numbers ? atlas.nominal : null);
     const path = `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2 - 1} ${y2}`;
-    const line = svg("g", { class: "skip role-skip", "data-skip": skip.id });
-    interactive(line, skip.sink, `skip ${skip.id}: ${atlas.nodes[skip.source].path} to ${atlas.nodes[skip.sink].path}, ${text}`, options);
-    line.append(
+    const arc = svg("g", { class: "skip role-skip", "data-skip": skip.id });
+    interactive(arc, skip.sink, `skip ${skip.id}: ${atlas.nodes[skip.source].path} to ${atlas.nodes[skip.sink].path}, ${text}`, options);
+    arc.append(
       svg("path", { class: "hit", d: path }),
       svg("path", { class: "arc", d: path, "marker-end": "url(#head-skip)" }),
       svg("text", { class: "tag", x: (x1 + x2) / 2, y: (y1 + y2) / 2 - 4, "text-anchor": "middle" }, text),
     );
-    group.append(line);
+    group.append(arc);
   }
   return group;
 }

@@ -32,27 +32,35 @@ function values(app, ids, weights) {
   return el("ul", { class: "values" }, list, carried);
 }
 
+function place(node) {
+  return [node.side, node.level === undefined ? "" : `level ${node.level}`].filter(Boolean).join(", ");
+}
+
+function costs(app, node) {
+  const { atlas } = app;
+  return [
+    node.params > 0 && row("Parameters", `${compact(node.params)} (${share(node.params, atlas.params)})`),
+    node.flops > 0 && row("FLOPs", `${compact(node.flops)} (${share(node.flops, atlas.flops)})`),
+  ];
+}
+
 // Everything the file says about a node.
 export function about(app, id) {
   const { atlas } = app;
   const node = atlas.nodes[id];
   const attributes = Object.entries(node.attributes).map(([name, value]) => `${name} ${Array.isArray(value) ? value.join("×") : value}`);
-  const rows = [
-    node.role && row("Role", el("span", { class: `role-tag ${roleClass(node.role)}` }, roleLabel(node.role))),
-    row(node.kind === "op" ? "Operator" : "Function", `${node.op}${node.kind === "group" ? " (modules grouped here)" : ""}`),
-    node.class && row("Class", el("code", {}, node.class)),
-    node.module && row("Module", el("code", {}, node.module)),
-    (node.side || node.level !== undefined) && row("Place", [node.side, node.level !== undefined ? `level ${node.level}` : ""].filter(Boolean).join(", ")),
-    row("In", values(app, node.in, node.weights)),
-    row("Out", values(app, node.out)),
-    attributes.length > 0 && row("Attributes", attributes.join(", ")),
-    node.params > 0 && row("Parameters", `${compact(node.params)} (${share(node.params, atlas.params)})`),
-    node.flops > 0 && row("FLOPs", `${compact(node.flops)} (${share(node.flops, atlas.flops)})`),
-    node.source && row("Source", el("code", {}, node.source)),
-  ];
+  const code = (name, text) => text && row(name, el("code", {}, text));
   return [
     el("h2", {}, atlas.segment(id)),
-    el("dl", { class: "facts" }, rows),
+    el("dl", { class: "facts" },
+      node.role && row("Role", el("span", { class: `role-tag ${roleClass(node.role)}` }, roleLabel(node.role))),
+      row(node.kind === "op" ? "Operator" : "Function", `${node.op}${node.kind === "group" ? " (modules grouped here)" : ""}`),
+      code("Class", node.class), code("Module", node.module),
+      place(node) && row("Place", place(node)),
+      row("In", values(app, node.in, node.weights)),
+      row("Out", values(app, node.out)),
+      attributes.length > 0 && row("Attributes", attributes.join(", ")),
+      costs(app, node), code("Source", node.source)),
     node.doc ? el("div", { class: "doc" }, prose(node.doc)) : null,
   ];
 }

@@ -2,6 +2,8 @@
 // It colours what Netron draws, follows the selection, and reads weights by range. When a
 // hook that it needs is missing it leaves Netron alone and says so to the page around it.
 
+import { applyTheme, figure } from "./overlaystyle.js";
+
 const ORIGIN = window.location.origin;
 const NEEDED = ["render", "_updateTarget", "pushTarget", "showNodeProperties"];
 
@@ -69,12 +71,12 @@ function adopt(target) {
     }
     return update(model, path);
   });
-  around("showNodeProperties", (show) => (node, ...rest) => {
+  around("showNodeProperties", (properties) => (node, ...rest) => {
     const id = members.get(node);
     if (id !== undefined) {
       tell({ type: "selected", id });
     }
-    return show(node, ...rest);
+    return properties(node, ...rest);
   });
   around("pushTarget", (push) => (graph, context) => {
     wanted = null;
@@ -280,43 +282,6 @@ async function show({ chain, select }) {
   }
   settle();
   tell({ type: "shown" });
-}
-
-// Netron follows the system's colours; the page around it may have chosen otherwise.
-function applyTheme(dark) {
-  for (const sheet of document.styleSheets) {
-    for (const rule of sheet.cssRules) {
-      if (rule instanceof CSSMediaRule && (rule.atlas || rule.media.mediaText.includes("prefers-color-scheme"))) {
-        rule.atlas = true;
-        rule.media.mediaText = dark ? "all" : "not all";
-      }
-    }
-  }
-  document.documentElement.dataset.theme = dark ? "dark" : "light";
-}
-
-const STYLES = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-family", "font-size", "font-weight", "marker-end"];
-
-// The graph as a figure of its own: every style that counts is written into it.
-function figure() {
-  const canvas = document.getElementById("canvas");
-  const origin = document.getElementById("origin");
-  const box = origin.getBBox();
-  const copy = canvas.cloneNode(true);
-  const [from, to] = [[canvas, ...canvas.querySelectorAll("*")], [copy, ...copy.querySelectorAll("*")]];
-  from.forEach((element, at) => {
-    const style = window.getComputedStyle(element);
-    STYLES.forEach((name) => to[at].style.setProperty(name, style.getPropertyValue(name)));
-  });
-  copy.querySelector(".edge-paths-hit-test, #edge-paths-hit-test")?.remove();
-  copy.querySelector("#origin").setAttribute("transform", "");
-  const margin = 20;
-  copy.setAttribute("viewBox", `${box.x - margin} ${box.y - margin} ${box.width + 2 * margin} ${box.height + 2 * margin}`);
-  copy.querySelector("#background")?.remove();
-  const size = { width: Math.ceil(box.width + 2 * margin), height: Math.ceil(box.height + 2 * margin) };
-  copy.setAttribute("width", size.width);
-  copy.setAttribute("height", size.height);
-  return { ...size, svg: new XMLSerializer().serializeToString(copy), background: window.getComputedStyle(document.body).backgroundColor };
 }
 
 // Netron focuses its canvas whenever it draws; a reader who is elsewhere on the page stays there.

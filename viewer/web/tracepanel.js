@@ -104,7 +104,7 @@ function result(app) {
     return el("p", { class: "empty" }, `${names[1]} does not depend on ${names[0]}.`);
   }
   return el("div", { class: "trace" },
-    found.skip ? crossing(app, found.skip) : el("p", {}, `${plural(found.nodes.size, "operator")} lie between ${names[0]} and ${names[1]}. The shortest way has ${plural(found.steps.length, "step")}; `,
+    found.skip ? acrossIn(app, found.skip) : el("p", {}, `${plural(found.nodes.size, "operator")} lie between ${names[0]} and ${names[1]}. The shortest way has ${plural(found.steps.length, "step")}; `,
       entering(app, found)),
     el("ol", { class: "steps" },
       el("li", { class: "start" }, el("code", {}, names[0]), el("code", { class: "shape" }, shapeOf(app, app.atlas.values[found.from].shape))),
@@ -113,7 +113,7 @@ function result(app) {
     found.steps.length > SHOWN ? el("p", {}, `and ${found.steps.length - SHOWN} more.`) : null);
 }
 
-function crossing(app, skip) {
+function acrossIn(app, skip) {
   return el("p", {}, `Skip ${skip.id} leaves `, link(app, skip.source, app.atlas.nodes[skip.source].path), " and goes straight across to ",
     link(app, skip.sink, app.atlas.nodes[skip.sink].path), ", where it is concatenated to what comes up from below.");
 }
