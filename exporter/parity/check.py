@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from exporter.errors import UsageError
+from exporter.errors import ParityError, UsageError
 from exporter.parity.cases import ParityCase, matrix
 from exporter.parity.inputs import make_inputs
 from exporter.parity.locate.ranges import overflows
@@ -131,18 +131,8 @@ def _run(
     start = time.perf_counter()
     try:
         outputs = session.run(inputs)
-    except UsageError:
-        raise
-    except Exception as error:  # the binding raises one class per status code
-        message = " ".join(str(error).split())[:300]
-        return CaseResult(
-            answer.case,
-            tolerance,
-            None,
-            None,
-            f"ONNX Runtime: {message}",
-            torch_seconds=answer.seconds,
-        )
+    except ParityError as error:
+        return CaseResult(answer.case, tolerance, None, None, str(error), answer.seconds)
     seconds = time.perf_counter() - start
     ours = outputs[OUTPUT] if OUTPUT in outputs else next(iter(outputs.values()))
     if ours.shape != answer.reference.shape:

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import torch
 
-from exporter.errors import ProviderError, UsageError
+from exporter.errors import ParityError, ProviderError, UsageError
 from exporter.parity.metrics import Array
 from exporter.parity.providers import EXECUTION_PROVIDERS, HEAVY, Obtained, choose, silent
 from exporter.types import Provider
@@ -67,10 +67,18 @@ class Session:
 
         Returns:
             Every graph output by name; bfloat16 as float32.
+
+        Raises:
+            ParityError: If ONNX Runtime cannot compute the graph on these inputs.
+            UsageError: If the file has an input without a conventional name or type.
         """
         feeds = {spec.name: _value(adapt(spec, inputs)) for spec in self.raw.get_inputs()}
         names = [spec.name for spec in self.raw.get_outputs()]
-        values = self.raw.run_with_ort_values(names, feeds)
+        try:
+            values = self.raw.run_with_ort_values(names, feeds)
+        except Exception as error:  # the binding raises one class per status code
+            text = " ".join(str(error).split()).rpartition("FAIL : ")[2]
+            raise ParityError(f"ONNX Runtime cannot run the graph: {text[:400]}") from error
         return {name: _array(value) for name, value in zip(names, values, strict=True)}
 
 

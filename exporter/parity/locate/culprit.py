@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -118,6 +120,33 @@ def judge(region: Region, reference: Sequence[Point], source: Source, dtype: Dty
         evidence=evidence,
         region=tuple(f"{n.op_type} {n.name}" for n in leading) if len(leading) > 1 else (),
         operands=_operands(node, region.values) if overflowed is not None else (),
+    )
+
+
+def stopped(flat: Flat, message: str) -> Finding | None:
+    """The node at which ONNX Runtime gave up, if its message names one of the file.
+
+    Args:
+        flat: The graph.
+        message: What ONNX Runtime said, e.g. ``... Name:'/up_blocks.1/Concat' ...``.
+    """
+    named = re.search(r"Name:'([^']+)'", message)
+    node = next((n for n in flat.nodes if named and n.name == named[1]), None)
+    if node is None:
+        return None
+    origin, module = flat.origins.get(node), flat.module(node)
+    return Finding(
+        module=module,
+        block=_block(module),
+        role=origin.role if origin else "",
+        source=origin.source if origin else "",
+        operator=node.op_type,
+        node=node.name or "",
+        value=node.outputs[0].name or "",
+        before=0.0,
+        after=math.inf,
+        floors=math.inf,
+        evidence=(message,),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,9 +64,12 @@ class Finding:
     def __str__(self) -> str:
         where = self.module or "the UNet itself"
         about = ", ".join(part for part in (self.role, self.source) if part)
+        what = f"{where}: {self.operator} {self.node} ({about or 'no metadata'})"
+        if not math.isfinite(self.after):
+            return f"{what}, nothing finite comes out"
         return (
-            f"{where}: {self.operator} {self.node} ({about or 'no metadata'}), relative error "
-            f"{self.before:.1e} before, {self.after:.1e} after, {self.floors:.3g}x the floor"
+            f"{what}, relative error {self.before:.1e} before, {self.after:.1e} after, "
+            f"{self.floors:.3g}x the floor"
         )
 
 

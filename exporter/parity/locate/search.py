@@ -19,9 +19,10 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 
+from exporter.errors import ParityError
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
-from exporter.parity.locate.culprit import Region, judge
+from exporter.parity.locate.culprit import Region, judge, stopped
 from exporter.parity.locate.finding import Finding, Location
 from exporter.parity.locate.flat import Flat, is_data, load_flat
 from exporter.parity.locate.match import Match, Point, distance
@@ -99,7 +100,11 @@ class _Search:
             blocks = self.modules
             reference = self._ask(blocks)
         exits = flat.exits(blocks)
-        values = self._values(flat, {v for made in exits.values() for v in made})
+        try:
+            values = self._values(flat, {v for made in exits.values() for v in made})
+        except ParityError as error:  # it computes nothing that could be compared
+            finding, message = stopped(flat, str(error)), str(error)
+            return Location("", finding, self.sessions, 0, note="" if finding else message)
         departed, unmatched = self._compare(exits, values, reference)
         self._step()
         overflow = self._overflow(flat)

@@ -12,7 +12,7 @@ from exporter.parity.render.words import HEADER, drift, facts, failures, located
 
 def table(outcome: Outcome) -> RenderableType:
     """The cases as a table, what they were taken with, and every finding below."""
-    cases = Table(title=f"{outcome.file} against PyTorch", box=None, pad_edge=False)
+    cases = Table(title=f"{outcome.file} against PyTorch", box=None, padding=(0, 1, 0, 0))
     for name in HEADER:
         side: JustifyMethod = "left" if name in ("case", "verdict") else "right"
         cases.add_column(name, justify=side, no_wrap=True)

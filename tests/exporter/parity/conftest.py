@@ -1,10 +1,23 @@
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from exporter.pipeline import export
 from exporter.source import load_source
 from exporter.types import ExportRequest, Source
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny tensors gain nothing from threads and lose much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -16,5 +29,37 @@ def tiny_source(tiny_pipeline: Path) -> Source:
 def folded(tmp_path_factory: pytest.TempPathFactory, tiny_pipeline: Path) -> Path:
     """A tiny UNet as we write it; do not change it."""
     target = tmp_path_factory.mktemp("folded") / "unet.onnx"
-    export(ExportRequest(target, model=str(tiny_pipeline), check=False))
+    export(ExportRequest(target, model=str(tiny_pipeline), weights="copy", check=False))
+    return target
+
+
+class _Plain(torch.nn.Module):
+    def __init__(self, unet: torch.nn.Module) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, sample: Any, timestep: Any, text: Any) -> Any:
+        return self.unet(sample, timestep, text, return_dict=False)[0]
+
+
+@pytest.fixture(scope="session")
+def foreign(tmp_path_factory: pytest.TempPathFactory, make_unet: Any) -> Path:
+    """The same UNet by torch's TorchScript exporter, as scripts all over write it."""
+    target = tmp_path_factory.mktemp("foreign") / "model.onnx"
+    example = torch.zeros(2, 4, 16, 16), torch.tensor([1], dtype=torch.int64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of every Python number it freezes
+        torch.onnx.export(
+            _Plain(make_unet()),
+            (*example, torch.zeros(2, 7, 48)),
+            str(target),
+            dynamo=False,
+            opset_version=17,
+            input_names=["sample", "timestep", "encoder_hidden_states"],
+            output_names=["out_sample"],
+            dynamic_axes={
+                "sample": {0: "batch", 2: "height", 3: "width"},
+                "encoder_hidden_states": {0: "batch", 1: "sequence"},
+            },
+        )
     return target
