@@ -76,9 +76,6 @@ class _Annotator:
 
     def roles(self) -> Roles:
         kinds = Counter(attention.role(self.flow) for attention in self.attentions)
-        steps = Counter(
-            resolution_step(n) for n in self.flow.nodes if self.flow.level(n) is not None
-        )
         blocks = {node.metadata_props[meta.RESNET] for node in self.injections}
         return Roles(
             kinds["cross_attention"],
@@ -87,9 +84,18 @@ class _Annotator:
             len(self.injections),
             len(self.skips),
             len(blocks),
-            steps[1],
-            steps[-1],
+            self._changes(1),
+            self._changes(-1),
         )
+
+    def _changes(self, step: int) -> int:
+        """Modules that halve or double the image; a resnet that pools both branches is one."""
+        found = {
+            _module(node)
+            for node in self.flow.nodes
+            if self.flow.level(node) is not None and resolution_step(node) == step
+        }
+        return sum(not any(m.startswith(other + ".") for other in found) for m in found)
 
     def _set(self, nodes: Iterable[ir.Node], role: str) -> None:
         for node in nodes:
