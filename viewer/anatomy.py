@@ -226,11 +226,16 @@ def blocks(tree: Tree, found_skips: Sequence[Skip]) -> tuple[Block, ...]:
     return (*found, *_free(tree, "conv_out", "conv_out", inside))
 
 
+_BODY = frozenset(("resnet", "time_injection", *ATTENTION_ROLES))
+
+
 def _sided(tree: Tree, ids: Iterable[int]) -> Iterable[Node]:
     for identifier in ids:
         node = tree.nodes[identifier]
         if node.side and node.children:
-            yield node
+            roles = {member.role for member in tree.inside(node)} - {""}
+            if not roles or roles & _BODY:
+                yield node
         elif node.children:
             yield from _sided(tree, node.children)
 

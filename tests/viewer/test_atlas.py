@@ -105,20 +105,27 @@ def test_payload_is_plain_json(atlas):
     assert data["values"][data["inputs"][0]][0] == "sample"
 
 
-def foreign(path, names=("/down_blocks.0/resnets.0/conv1/Conv", "/up_blocks.0/Relu")):
+NAMES = (
+    "/down_blocks.0/resnets.0/conv1/Conv",
+    "/down_blocks.0/resnets.0/act/Relu",
+    "/up_blocks.0/resnets.0/act/Relu",
+    "/up_blocks.0/Neg",
+)
+
+
+def foreign(path, names=NAMES):
     """A flat file by someone else: no metadata, TorchScript's names, weights inside."""
     weight = helper.make_tensor("w", TensorProto.FLOAT, [8, 4, 3, 3], [0.5] * 288)
+    image = ["batch", 4, "height", "width"]
     graph = helper.make_graph(
         [
             helper.make_node("Conv", ["sample", "w"], ["h"], name=names[0], pads=[1] * 4),
-            helper.make_node("Relu", ["h"], ["out"], name=names[1]),
+            helper.make_node("Relu", ["h"], ["a"], name=names[1]),
+            helper.make_node("Relu", ["a"], ["b"], name=names[2]),
+            helper.make_node("Neg", ["b"], ["out"], name=names[3]),
         ],
         "g",
-        [
-            helper.make_tensor_value_info(
-                "sample", TensorProto.FLOAT, ["batch", 4, "height", "width"]
-            )
-        ],
+        [helper.make_tensor_value_info("sample", TensorProto.FLOAT, image)],
         [helper.make_tensor_value_info("out", TensorProto.FLOAT, None)],
         [weight],
     )
@@ -129,9 +136,9 @@ def foreign(path, names=("/down_blocks.0/resnets.0/conv1/Conv", "/up_blocks.0/Re
 
 def test_a_foreign_file_is_grouped_by_names_and_its_gaps_are_said(tmp_path):
     atlas = read(foreign(tmp_path / "other.onnx"))
-    assert "down_blocks.0/resnets.0/conv1/Conv" in atlas.tree.by_path
+    assert atlas.tree.by_path["down_blocks.0/resnets.0"].kind == "group"
     assert [block.kind for block in atlas.blocks] == ["down", "up"]
-    conv = atlas.tree.by_path["down_blocks.0/resnets.0/conv1/Conv"]
+    conv = atlas.tree.by_path["down_blocks.0/resnets.0/conv1"]
     assert atlas.tree.values[conv.outputs[0]].shape[:2] == ("batch", 8)
     assert conv.flops is None  # ONNX's inference leaves the height and width unnamed
     said = " ".join(atlas.missing)
@@ -147,10 +154,11 @@ def test_a_foreign_file_is_grouped_by_names_and_its_gaps_are_said(tmp_path):
 
 
 def test_torch_scopes_group_a_file(tmp_path):
-    path = foreign(tmp_path / "other.onnx", names=("a", "b"))
+    path = foreign(tmp_path / "other.onnx", names="abcd")
     model = onnx.load(path)
-    scopes = "['', 'mid_block', 'mid_block.conv', 'conv2d']"
-    model.graph.node[0].metadata_props.add(key="pkg.torch.onnx.name_scopes", value=scopes)
+    for node, leaf in zip(model.graph.node, ("conv", "conv", "act", "act"), strict=True):
+        scopes = f"['', 'mid_block', 'mid_block.{leaf}', 'node']"
+        node.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=scopes)
     path.write_bytes(model.SerializeToString())
     assert "mid_block/conv/Conv" in read(path).tree.by_path
 

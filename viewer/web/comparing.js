@@ -62,7 +62,7 @@ function difference(app, path) {
 
 function brief(value) {
   const text = typeof value === "string" ? value : JSON.stringify(value ?? null);
-  return text.length > 90 ? `${text.slice(0, 89)}…` : text;
+  return text.length > 44 ? `${text.slice(0, 43)}…` : text;
 }
 
 function weightsPart(app) {

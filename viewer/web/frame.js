@@ -4,7 +4,7 @@ import { el, recall, remember, swap } from "./dom.js";
 import { searchBox } from "./search.js";
 
 // Lays the page out; returns its parts by name.
-export function buildFrame() {
+export function buildFrame(two) {
   const parts = {
     header: el("header", { class: "bar" }),
     note: el("div", { class: "missing", role: "note", hidden: true }),
@@ -30,11 +30,11 @@ export function buildFrame() {
     el("div", { class: "inside-host" }, parts.graphs, parts.outline));
   const work = el("div", { class: "work" }, left, parts.splitter, right);
   document.getElementById("app").append(parts.header, work, parts.tip, parts.live);
-  splitting(parts.splitter);
+  splitting(parts.splitter, two ? 68 : 56);
   return parts;
 }
 
-function splitting(splitter) {
+function splitting(splitter, start) {
   let at = 0;
   const split = (percent) => {
     at = Math.min(75, Math.max(25, percent));
@@ -45,7 +45,7 @@ function splitting(splitter) {
     remember("split", String(at));
     document.body.classList.remove("dragging");
   };
-  split(Number(recall("split")) || 56);
+  split(Number(recall("split")) || start);
   splitter.addEventListener("pointerdown", (event) => {
     splitter.setPointerCapture(event.pointerId);
     document.body.classList.add("dragging");

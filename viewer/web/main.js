@@ -33,7 +33,7 @@ class App {
     this.comparison = about.comparison ?? null;
     this.errors = moduleErrors(about.report ?? {});
     this.side = this.offline ? "outline" : "graph";
-    this.parts = buildFrame();
+    this.parts = buildFrame(about.models.length > 1);
   }
 
   get index() {

@@ -222,6 +222,7 @@ function paint() {
 }
 
 const SMALLEST = 0.5;
+const HOPELESS = 0.15;
 
 // A graph that was not visited before is shown whole, as far as its text stays readable.
 function fit(state) {
@@ -232,6 +233,9 @@ function fit(state) {
     return;
   }
   const scale = Math.min(host.clientWidth / box.width, host.clientHeight / box.height);
+  if (scale < HOPELESS) {
+    return;
+  }
   view.target.zoom = Math.max(SMALLEST, Math.min(1, scale));
   host.scrollTo({ left: (host.scrollWidth - host.clientWidth) / 2, top: 0, behavior: "instant" });
 }

@@ -80,20 +80,25 @@ function capital(text) {
 // Sinusoid, MLP, then every resnet.
 export function timePanel(app) {
   const { atlas } = app;
-  const input = atlas.inputs.map((id) => atlas.values[id]).find((value) => value.flow === "time");
+  const inputs = atlas.inputs.map((id) => atlas.values[id]).filter((value) => value.flow === "time");
+  const input = inputs.find((value) => value.name.startsWith("timestep")) ?? inputs[0];
   const shared = sharedTime(app);
-  const first = shared.findIndex((id) => ["Gemm", "MatMul", "Conv"].includes(atlas.nodes[id].op));
-  const sinusoid = first < 0 ? shared : shared.slice(0, first);
-  const mlp = first < 0 ? [] : shared.slice(first);
+  const after = input ? reach(atlas, input.id) : new Set();
+  const main = shared.filter((id) => after.has(id));
+  const first = main.findIndex((id) => ["Gemm", "MatMul", "Conv"].includes(atlas.nodes[id].op));
+  const [sinusoid, mlp] = first < 0 ? [main, []] : [main.slice(0, first), main.slice(first)];
   if (atlas.injections.length === 0) {
     return [el("p", { class: "empty" }, "This file marks no time injection.")];
   }
   const vector = mlp.length > 0 ? atlas.outShape(mlp.at(-1)) : null;
+  const others = inputs.filter((value) => value !== input);
   return [
     el("h2", {}, `Time: one vector, ${plural(atlas.injections.length, "injection")}`),
     timeFigure(app, { input, sinusoid, mlp, vector }),
     el("p", {}, `${input?.name ?? "The time"} becomes a sinusoid in `, several(app, sinusoid), "; the MLP in ", several(app, mlp),
       " turns it into one vector ", el("code", {}, shapeOf(app, vector)), " that every resnet shares."),
+    others.length > 0 ? el("p", {}, `${others.map((value) => value.name).join(" and ")} join it on the way, through `,
+      several(app, shared.filter((id) => !after.has(id))), ".") : null,
     el("p", {}, "Each resnet projects that vector to its own channels and adds it to every pixel:"),
     el("table", { class: "shapes" },
       el("thead", {}, el("tr", {}, ["resnet", "injection", "vector", "image"].map((name) => el("th", { scope: "col" }, name)))),
@@ -104,6 +109,21 @@ export function timePanel(app) {
           el("td", {}, el("code", {}, shapeOf(app, one.image))));
       }))),
   ];
+}
+
+// Operators that depend on a value.
+function reach(atlas, value) {
+  const found = new Set();
+  const queue = [value];
+  while (queue.length > 0) {
+    for (const id of atlas.consumers.get(queue.pop()) ?? []) {
+      if (!found.has(id)) {
+        found.add(id);
+        queue.push(...atlas.nodes[id].out);
+      }
+    }
+  }
+  return found;
 }
 
 // Operators of the time path outside the blocks, in graph order.
