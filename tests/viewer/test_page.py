@@ -323,6 +323,32 @@ def test_parity_colours_the_map(eyes, serve, atlas):
     assert 1 > worse > better > 0
 
 
+def test_the_first_departure_is_shown(eyes, serve, atlas):
+    finding = {
+        "module": "mid_block.resnets.0.conv1",
+        "block": "mid_block.resnets.0",
+        "before": 1e-7,
+    }
+    finding |= {
+        "operator": "Conv",
+        "node": "no such node",
+        "after": None,
+        "evidence": ["A constant differs."],
+    }
+    cases = [{"name": "B1H8W8", "errors": {"max_abs": 0.5}, "floor": {"ratio": 812.3}}]
+    report = {
+        "parity": {"verdict": "failed", "cases": cases},
+        "location": {"finding": finding},
+    }
+    page = eyes.open(serve(atlas, report=report).url + "#/?tab=parity")
+    departure = page.locator(".departure")
+    expect(departure).to_contain_text("nothing finite after it. A constant differs.")
+    expect(page.locator("#panel tbody tr").first).to_contain_text("810×")
+    expect(page.locator(".map .part[data-error]")).to_have_count(1)
+    departure.locator("button").click()
+    expect(crumb(page)).to_have_text("conv1")
+
+
 def test_light_and_dark(eyes, serve, atlas):
     page = eyes.open(serve(atlas).url, color_scheme="dark")
     frame = netron_frame(page)
