@@ -15,7 +15,7 @@ CaseSet = Literal["smoke", "standard", "full"]
 TRACED = (60, 52)
 """Latent height and width that our own exporter traces at."""
 
-_PATTERN = re.compile(r"B(\d+)H(\d+)W(\d+)(?:S(\d+))?(?:T(\d+(?:\.\d+)?))?", re.IGNORECASE)
+_PATTERN = re.compile(r"B(\d+)H(\d+)W(\d+)(?:S(\d+))?(?:T(B?)(\d+(?:\.\d+)?))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,8 @@ class ParityCase:
         width: Latent width.
         tokens: Length of ``encoder_hidden_states``; without meaning for a model without text.
         timestep: Scheduler timestep from 0 to 999, possibly fractional.
+        per_sample: Each latent of the batch has a timestep of its own, ``timestep`` being the
+            first and largest.
         seed: Seed of every random number of the case.
     """
 
@@ -36,12 +38,22 @@ class ParityCase:
     width: int
     tokens: int = 77
     timestep: float = 500.0
+    per_sample: bool = False
     seed: int = 0
 
     @property
     def name(self) -> str:
-        """As ``--case`` reads it, e.g. ``B2H96W64S77T500``."""
-        return f"B{self.batch}H{self.height}W{self.width}S{self.tokens}T{self.timestep:g}"
+        """As ``--case`` reads it, e.g. ``B2H96W64S77T500``; ``TB500`` has one per sample."""
+        each = "TB" if self.per_sample else "T"
+        size = f"B{self.batch}H{self.height}W{self.width}S{self.tokens}"
+        return f"{size}{each}{self.timestep:g}"
+
+    @property
+    def timesteps(self) -> tuple[float, ...]:
+        """One for the whole batch, or one per sample: falling to half of the first."""
+        if not self.per_sample:
+            return (self.timestep,)
+        return tuple(self.timestep * (1 - i / 2 / self.batch) for i in range(self.batch))
 
     @property
     def size(self) -> int:
@@ -50,7 +62,7 @@ class ParityCase:
 
     @classmethod
     def parse(cls, text: str) -> ParityCase:
-        """Read ``B2H96W64S77`` or ``B2H96W64S77T261.5``; S defaults to 77 and T to 500.
+        """Read ``B2H96W64S77``, ``B2H96W64S77T261.5`` or ``...TB261.5``; S is 77 and T 500.
 
         Raises:
             UsageError: If the text has another form or a size of zero.
@@ -62,12 +74,13 @@ class ParityCase:
         tokens = int(match[4]) if match[4] else 77
         if not (batch and height and width and tokens):
             raise UsageError(f"case {text!r} has a size of zero", "sizes from 1")
-        return cls(batch, height, width, tokens, float(match[5]) if match[5] else 500.0)
+        timestep = float(match[6]) if match[6] else 500.0
+        return cls(batch, height, width, tokens, timestep, per_sample=bool(match[5]))
 
 
 _SMOKE = (
     ParityCase(1, 33, 35, 77, 999.0),
-    ParityCase(3, 16, 24, 32, 261.25),
+    ParityCase(3, 16, 24, 32, 261.25, per_sample=True),
     ParityCase(2, 24, 16, 1, 1.0),
 )
 """Batch 1 to 3, odd, smaller than traced, other text lengths: the check of every export."""

@@ -277,7 +277,8 @@ def _case_options(parser: argparse.ArgumentParser) -> None:
         "--case",
         action="append",
         metavar="B2H96W64S77T500",
-        help="batch, latent height and width, text tokens, timestep; may be repeated",
+        help="batch, latent height and width, text tokens, timestep (TB500: one for each "
+        "sample); may be repeated",
     )
 
 

@@ -47,13 +47,13 @@ class Contract:
     Attributes:
         path: The file.
         types: ``TensorProto`` element type by input name.
-        shapes: Fixed sizes by input name; None where an axis is free.
+        shapes: Axes by input name: a size where it is fixed, else its name or an empty text.
         metadata: Metadata of the model.
     """
 
     path: Path
     types: Mapping[str, int]
-    shapes: Mapping[str, tuple[int | None, ...]]
+    shapes: Mapping[str, tuple[int | str, ...]]
     metadata: Mapping[str, str]
 
     @property
@@ -91,8 +91,11 @@ class Contract:
 
     def refusal(self, case: ParityCase) -> str:
         """Why the file cannot be asked this case; empty where it can."""
-        if self.types["timestep"] in _INTEGERS and case.timestep % 1:
+        if self.types["timestep"] in _INTEGERS and any(step % 1 for step in case.timesteps):
             return f"{case.name}: timestep is an integer in this file"
+        steps = self.shapes["timestep"]
+        if case.per_sample and not any(x == "T" or "batch" in str(x).lower() for x in steps):
+            return f"{case.name}: timestep is one for the whole batch in this file"
         text = self.shapes.get("encoder_hidden_states", ())
         wanted = {
             "sample": (case.batch, None, case.height, case.width),
@@ -100,7 +103,7 @@ class Contract:
         }
         for name, sizes in wanted.items():
             for fixed, size in zip(self.shapes.get(name, ()), sizes, strict=False):
-                if fixed is not None and size is not None and fixed != size:
+                if isinstance(fixed, int) and size is not None and fixed != size:
                     return f"{case.name}: {name} is fixed at {list(self.shapes[name])}"
         return ""
 
@@ -121,7 +124,7 @@ def read_contract(path: Path) -> Contract:
     types = {value.name: value.type.tensor_type.elem_type for value in inputs}
     shapes = {
         value.name: tuple(
-            dim.dim_value if dim.HasField("dim_value") else None
+            dim.dim_value if dim.HasField("dim_value") else dim.dim_param
             for dim in value.type.tensor_type.shape.dim
         )
         for value in inputs

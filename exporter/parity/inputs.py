@@ -52,7 +52,8 @@ def make_inputs(case: ParityCase, source: Source, dtype: Dtype) -> dict[str, tor
         Tensors in the shapes and dtypes that ``source.inputs`` names.
     """
     random = torch.Generator().manual_seed(case.seed * 1_000_003 + case.size)
-    sizes = {"T": 1, "B": case.batch, "H": case.height, "W": case.width, "S": case.tokens}
+    sizes = {"B": case.batch, "H": case.height, "W": case.width, "S": case.tokens}
+    sizes["T"] = len(case.timesteps)
     made = {}
     for spec in source.inputs:
         shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.shape)
@@ -70,9 +71,9 @@ def _make(
     random: torch.Generator,
 ) -> torch.Tensor:
     if spec.name == "sample":
-        return _sample(shape, case.timestep, source, random)
+        return _sample(shape, case.timesteps, source, random)
     if spec.name == "timestep":
-        return torch.full(shape, case.timestep)
+        return torch.tensor(case.timesteps).reshape(shape)
     if spec.name == "encoder_hidden_states":
         return text_embedding(shape, random)
     if spec.name == "time_ids":
@@ -127,13 +128,17 @@ def text_embedding(shape: Sequence[int], random: torch.Generator) -> torch.Tenso
 
 
 def _sample(
-    shape: tuple[int, ...], timestep: float, source: Source, random: torch.Generator
+    shape: tuple[int, ...],
+    timesteps: Sequence[float],
+    source: Source,
+    random: torch.Generator,
 ) -> torch.Tensor:
     batch, channels, height, width = shape
     latents = min(int(source.config.get("out_channels") or channels), channels)
     clean = clean_latents((batch, latents, height, width), random)
     noise = torch.randn(clean.shape, generator=random)
-    signal = _signal(timestep, schedule_of(source))
+    levels = [_signal(timestep, schedule_of(source)) for timestep in timesteps]
+    signal = torch.stack(levels).reshape(-1, 1, 1, 1)
     parts = [signal.sqrt() * clean + (1 - signal).sqrt() * noise]
     if channels == 2 * latents + 1:  # inpainting: latents, mask, masked latents
         mask = torch.zeros(batch, 1, height, width)

@@ -193,9 +193,10 @@ def adapt(spec: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
     if spec.type not in _TORCH_TYPES:
         raise UsageError(f"input {spec.name!r} is {spec.type}", "a float or integer tensor")
     tensor = inputs[spec.name].to(_TORCH_TYPES[spec.type])
-    if spec.name == "timestep" and tensor.ndim == 0 and len(spec.shape) == 1:
-        batched = "batch" in str(spec.shape[0]).lower() or spec.shape[0] == "B"
-        tensor = tensor.expand(inputs["sample"].shape[0] if batched else 1)
+    if spec.name == "timestep" and tensor.numel() == 1:
+        batched = any("batch" in str(axis).lower() or axis == "B" for axis in spec.shape)
+        tensor = tensor.reshape([1] * len(spec.shape))
+        tensor = tensor.expand(inputs["sample"].shape[0]) if batched else tensor
     return tensor.contiguous()
 
 
@@ -210,7 +211,7 @@ def _value(tensor: torch.Tensor) -> Any:
 
 def _array(value: Any) -> Array:
     if value.data_type() == "tensor(bfloat16)":
-        tensor: Array = torch.utils.dlpack.from_dlpack(value.to_dlpack()).float().cpu().numpy()
+        tensor: Array = torch.utils.dlpack.from_dlpack(value).float().cpu().numpy()
         return tensor
     array: Array = value.numpy()
     return array

@@ -226,7 +226,7 @@ class _Setup:
                 model_input = plan.scale_model_input(model_input, timestep)
                 extra = inputs["sample"][:, channels:]
                 sample = torch.cat([model_input.to(extra.dtype), extra], dim=1)
-                fed = {**inputs, "sample": sample, "timestep": timestep.float()}
+                fed = {**inputs, "sample": sample, "timestep": timestep.float().reshape(1)}
             predicted = denoise(fed)
             with torch._C.DisableTorchFunction():
                 predicted = predicted.float().cpu()

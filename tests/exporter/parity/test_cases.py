@@ -12,6 +12,7 @@ from exporter.parity.cases import ParityCase, fit, matrix
         ("B2H96W64S77", ParityCase(2, 96, 64, 77, 500.0)),
         ("b1h33w35", ParityCase(1, 33, 35, 77, 500.0)),
         ("B1H8W8S1T261.5", ParityCase(1, 8, 8, 1, 261.5)),
+        ("B3H8W8S1TB10", ParityCase(3, 8, 8, 1, 10.0, per_sample=True)),
     ],
 )
 def test_a_case_is_read_from_its_name(text, case):
@@ -23,6 +24,11 @@ def test_a_case_is_read_from_its_name(text, case):
 def test_other_texts_are_refused(text):
     with pytest.raises(UsageError, match="case"):
         ParityCase.parse(text)
+
+
+def test_a_case_has_one_timestep_or_one_for_each_sample():
+    assert ParityCase(3, 8, 8, 1, 600.0).timesteps == (600.0,)
+    assert ParityCase(3, 8, 8, 1, 600.0, per_sample=True).timesteps == pytest.approx((600, 500, 400))
 
 
 def test_smoke_takes_batches_odd_sizes_and_text_lengths():

@@ -56,6 +56,7 @@ def test_what_a_file_takes_is_read_from_it(foreign: Path, tiny_source: Source) -
     assert contract.model is None
     contract.require(tiny_source)
     assert contract.refusal(EVEN) == ""
+    assert "whole batch" in contract.refusal(ParityCase(2, 16, 16, 7, 8, per_sample=True))
     assert "integer" in contract.refusal(ParityCase(1, 16, 16, 7, 0.5))
 
 

@@ -1,0 +1,68 @@
+"""The check as the exporter uses it, on a file of ours."""
+
+from pathlib import Path
+
+import faults
+import pytest
+
+from exporter.errors import ProviderError, UsageError
+from exporter.parity import ParityCase, check
+from exporter.types import Progress, Source
+
+CASE = ParityCase(1, 16, 16, 7, 261.5)
+
+
+def test_the_short_form_proves_a_file_at_its_floor(folded: Path, tiny_source: Source) -> None:
+    told: list[Progress] = []
+    report = check(folded, tiny_source, provider="cpu", on_progress=told.append)
+    assert report.passed
+    assert len(report.cases) >= 3
+    assert {result.case.batch for result in report.cases} >= {1, 3}
+    for result in report.cases:
+        assert result.floor is not None
+        assert 0.5 < result.floor.ratio < 2  # two honest backends
+        assert result.floor.dtype == "float64"
+    assert [event.done for event in told] == list(range(1, 2 * len(report.cases) + 1))
+    assert report.peak_memory >= report.torch_peak_memory > 0
+    assert report.placement.heavy["CPUExecutionProvider"] > 50
+    assert report.to_metadata()["verdict"] == "passed"
+
+
+def test_a_tolerance_of_ones_own_decides_alone(folded: Path, tiny_source: Source) -> None:
+    fault = faults.bias_by_one_percent("conv_out", "Conv")
+    wrong = faults.inject(folded, folded.with_name("loose.onnx"), fault)
+    loose = check(wrong, tiny_source, cases=[CASE], provider="cpu", atol=0.1)
+    assert loose.passed
+    assert loose.worst.floor is not None
+    assert loose.worst.floor.ratio > 50
+    both = check(wrong, tiny_source, cases=[CASE], provider="cpu", atol=0.1, floor_factor=4)
+    assert not both.passed
+    tight = check(folded, tiny_source, cases=[CASE], provider="cpu", atol=1e-9)
+    assert not tight.passed
+
+
+def test_without_a_floor_the_tolerance_is_all_there_is(
+    folded: Path, tiny_source: Source
+) -> None:
+    report = check(folded, tiny_source, cases=[CASE], provider="cpu", floor=False)
+    assert report.passed
+    assert report.worst.floor is None
+    assert "floor" not in report.worst.verdict
+
+
+def test_bf16_on_the_cpu_is_refused_before_any_work(folded: Path, tiny_source: Source) -> None:
+    with pytest.raises(ProviderError, match="bf16"):
+        check(folded, tiny_source, provider="cpu", dtype="bf16")
+
+
+@pytest.mark.parametrize("number", [-1.0, float("nan"), float("inf")])
+def test_a_tolerance_that_is_no_number_is_refused(
+    folded: Path, tiny_source: Source, number: float
+) -> None:
+    with pytest.raises(UsageError, match="atol"):
+        check(folded, tiny_source, provider="cpu", atol=number)
+
+
+def test_no_cases_is_refused(folded: Path, tiny_source: Source) -> None:
+    with pytest.raises(UsageError, match="no cases"):
+        check(folded, tiny_source, cases=[], provider="cpu")

@@ -1,0 +1,72 @@
+from pathlib import Path
+from xml.etree import ElementTree
+
+import faults
+import pytest
+
+from exporter.parity import ParityCase
+from exporter.parity.render.svg import svg
+from exporter.parity.trajectory import SCHEDULERS, Trajectory, run_trajectories
+from exporter.types import Source
+
+# diffusers' Euler hands a tensor to numpy without a copy argument
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+SMALL = ParityCase(1, 8, 8, 7)
+
+
+def test_four_schedulers_stay_at_their_floor(folded: Path, tiny_source: Source) -> None:
+    runs = run_trajectories(folded, tiny_source, SMALL, steps=4, provider="cpu")
+    assert [run.scheduler for run in runs] == list(SCHEDULERS)
+    for run in runs:
+        assert len(run.steps) >= 4  # PNDM warms up with one more
+        assert run.guidance == 7.5
+        assert run.passed
+        assert run.ratio is not None
+        assert run.ratio < 2
+        timesteps = [step.timestep for step in run.steps]
+        assert timesteps == sorted(timesteps, reverse=True)
+
+
+def test_a_wrong_file_drifts_away(folded: Path, tiny_source: Source) -> None:
+    fault = faults.zero_channel("up_blocks.2.resnets.1.conv2")
+    wrong = faults.inject(folded, folded.with_name("drift.onnx"), fault)
+    (run,) = run_trajectories(
+        wrong, tiny_source, SMALL, steps=3, schedulers=["euler"], provider="cpu"
+    )
+    assert not run.passed
+    assert run.steps[0].rel_l2 < run.end.rel_l2
+
+
+def test_without_a_floor_only_what_is_not_finite_fails(
+    folded: Path, tiny_source: Source
+) -> None:
+    (run,) = run_trajectories(
+        folded,
+        tiny_source,
+        SMALL,
+        steps=2,
+        schedulers=["ddim"],
+        guidance=1.0,
+        floor=False,
+        provider="cpu",
+    )
+    assert (run.guidance, run.ratio, run.passed) == (1.0, None, True)
+
+
+@pytest.fixture
+def run(folded: Path, tiny_source: Source) -> Trajectory:
+    (found,) = run_trajectories(
+        folded, tiny_source, SMALL, steps=3, schedulers=["dpm++"], provider="cpu"
+    )
+    return found
+
+
+def test_the_plot_is_an_image_with_a_line_and_its_floor(run: Trajectory) -> None:
+    root = ElementTree.fromstring(svg([run, run], "drift & more"))
+    space = "{http://www.w3.org/2000/svg}"
+    lines = root.findall(f"{space}polyline")
+    assert len(lines) == 4
+    assert all(len(line.attrib["points"].split()) == 3 for line in lines)
+    assert [line.attrib.get("stroke-dasharray") for line in lines[:2]] == ["4 4", None]
+    assert root.findtext(f"{space}title") == "drift & more"
