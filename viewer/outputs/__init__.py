@@ -1,1 +1,5 @@
-"""One file a format: Atlas to TensorBoard, Graphviz, Model Explorer, HTML."""
+"""One file a format: ``write(atlas, path)`` for Graphviz, TensorBoard and Model Explorer."""
+
+from viewer.outputs.options import add_output_options, write_outputs
+
+__all__ = ["add_output_options", "write_outputs"]

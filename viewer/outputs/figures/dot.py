@@ -1,6 +1,6 @@
 """A ``Figure`` in the DOT language; names of the model are escaped wherever they stand.
 
-A U of blocks or modules comes with positions (``viewer.outputs.layout``) for ``neato -n2``.
+A U of blocks or modules comes with positions (``figures.layout``) for ``neato -n2``.
 Anything else is left to ``dot``, which ranks boxes along the arrows.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Iterator, Sequence
 
-from viewer.outputs.figure import (
+from viewer.outputs.figures.figure import (
     Arrow,
     Box,
     Figure,
@@ -19,7 +19,8 @@ from viewer.outputs.figure import (
     shapes_text,
     symbols_text,
 )
-from viewer.outputs.layout import Area, Layout, Line, Rect, place, text_width
+from viewer.outputs.figures.geometry import Area, Layout, Line, Rect, text_width
+from viewer.outputs.figures.layout import place
 from viewer.outputs.roles import look, tint
 
 INK, MUTED, LINE = "#1b2430", "#566272", "#9aa5b1"
@@ -32,6 +33,8 @@ FLOW_COLOURS = {
     "shape": LINE,
 }
 _LONGEST = 44
+_PAGE, _READABLE = "7.87,11.29", 64
+"""A4 in inches less margins of 5 mm; more boxes than this are not squeezed onto it."""
 
 
 def to_dot(figure: Figure) -> str:
@@ -77,8 +80,9 @@ def safe(text: str, longest: int = _LONGEST) -> str:
 
 
 def _defaults(figure: Figure) -> list[str]:
+    page = f'size="{_PAGE}", ' if len(figure.boxes) <= _READABLE else ""
     return [
-        "  graph [rankdir=TB, nodesep=0.2, ranksep=0.28, pad=0.12, "
+        f"  graph [{page}rankdir=TB, nodesep=0.2, ranksep=0.28, pad=0.12, "
         f'fontname="{FONT}", fontsize=8, fontcolor="{INK}", labelloc=b, '
         f"label={_caption(figure)}];",
         f'  node [shape=box, style="rounded,filled", fillcolor=white, color="{LINE}", '
@@ -231,7 +235,9 @@ def _colours(arrow: Arrow) -> dict[str, str]:
 
 
 def _lines(text: str) -> str:
-    return "<" + "<BR/>".join(f"&#160;{safe(line, 60)}&#160;" for line in text.split("\n")) + ">"
+    return (
+        "<" + "<BR/>".join(f"&#160;{safe(line, 60)}&#160;" for line in text.split("\n")) + ">"
+    )
 
 
 def _point(point: tuple[float, float]) -> str:

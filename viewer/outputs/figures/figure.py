@@ -75,7 +75,6 @@ class Frame:
     note: str
     role: str
     parent: int | None
-    level: int | None
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,6 @@ class Figure:
         arrows: Between boxes.
         buses: Drawn as chips.
         hidden: Number of operators that only compute sizes or rearrange weights.
-        missing: What the file does not say.
     """
 
     title: str
@@ -119,7 +117,6 @@ class Figure:
     arrows: tuple[Arrow, ...]
     buses: tuple[Bus, ...]
     hidden: int
-    missing: tuple[str, ...]
 
     @property
     def is_u(self) -> bool:
@@ -163,12 +160,15 @@ def legend_roles(figure: Figure) -> list[str]:
     shown = {role for box in figure.boxes for role in (box.role, *box.strip)}
     shown |= {"skip" for arrow in figure.arrows if arrow.flow == "skip"}
     shown |= {frame.role for frame in figure.frames}
-    return [role for role in LOOKS if role in shown - {"block", "shape", "conv_in", "conv_out"}]
+    return [
+        role for role in LOOKS if role in shown - {"block", "shape", "conv_in", "conv_out"}
+    ]
 
 
 _SYMBOLS = {
     "B": "B: batch.",
     "H": "H, W: latent height and width.",
+    "HW": "HW: image tokens.",
     "S": "S: text tokens.",
 }
 
@@ -179,6 +179,6 @@ def symbols_text(figure: Figure) -> str:
     shapes += [bus.shape for bus in figure.buses if bus.shape]
     dims = {dim for shape in shapes for dim in shape if isinstance(dim, str)}
     said = [text for symbol, text in _SYMBOLS.items() if symbol in dims]
-    if "H/2" in dims:
-        said.append("H/2 is rounded up.")
+    if any("/" in dim for dim in dims):
+        said.append("Halves are rounded up.")
     return " ".join(said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from viewer.outputs.figure import Figure
+from viewer.outputs.figures.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ def pairs(figure: Figure) -> list[tuple[int, int]]:
 
 
 def _heaviest(ordered: Sequence[_Pair]) -> list[_Pair]:
-    best: list[tuple[float, int]] = []  # weight of the best chain that ends here, its last but one
+    best: list[
+        tuple[float, int]
+    ] = []  # weight of the best chain that ends here, its last but one
     for index, pair in enumerate(ordered):
         weight, before = 0.0, -1
         for at in range(index):
