@@ -13,6 +13,7 @@ from viewer import anatomy, model_file
 from viewer.anatomy import Attention, Block, Injection, Skip
 from viewer.expand import expand
 from viewer.flows import with_costs, with_flows
+from viewer.payload import node_row, value_row
 from viewer.sizes import Nominal
 from viewer.tree import Node, Tree
 
@@ -94,10 +95,43 @@ class Atlas:
         return {role: tuple(ids) for role, ids in found.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for the page; every name in it is untrusted text."""
-        from viewer.payload import payload
+        """Plain data for the page; every text in it is untrusted.
 
-        return payload(self)
+        Returns:
+            Text, numbers, lists and mappings: the model's facts, then ``values`` (rows of
+            name, shape, dtype, producer, flow), ``nodes``, ``blocks``, ``skips``,
+            ``injections``, ``attentions`` and ``roles`` (the steps of the legend).
+        """
+        tree, locations = self.tree, list(self.file.locations)
+        hidden = "atlas.model.config"
+        return {
+            "format": 1,
+            "name": self.name,
+            "file": self.file.path.name,
+            "class": self.metadata.get("atlas.model.class", ""),
+            "metadata": {key: text for key, text in self.metadata.items() if key != hidden},
+            "config": dict(self.config),
+            "parity": dict(self.parity),
+            "weights": dict(self.weights),
+            "nominal": vars(self.nominal),
+            "params": self.params,
+            "flops": self.flops,
+            "missing": list(self.missing),
+            "locations": locations,
+            "refused": dict(self.file.refused),
+            "inputs": list(tree.inputs),
+            "outputs": list(tree.outputs),
+            "top": list(tree.top),
+            "values": [value_row(value) for value in tree.values],
+            "nodes": [node_row(node, locations) for node in tree.nodes],
+            "blocks": [
+                vars(b) | {"parts": [vars(part) for part in b.parts]} for b in self.blocks
+            ],
+            "skips": [vars(skip) for skip in self.skips],
+            "injections": [vars(injection) for injection in self.injections],
+            "attentions": [vars(attention) for attention in self.attentions],
+            "roles": {role: list(ids) for role, ids in self.parts.items()},
+        }
 
 
 def read(path: Path) -> Atlas:
