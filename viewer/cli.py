@@ -10,6 +10,7 @@ from pathlib import Path
 
 from viewer import atlas, headless, netron, offline, report
 from viewer.errors import ViewerError
+from viewer.outputs import add_output_options, write_outputs
 from viewer.server import Server
 from viewer.session import Session
 
@@ -23,6 +24,8 @@ examples:
       one file to share; it opens anywhere, without a server
   python -m viewer unet.onnx --png u.png --at "?from=timestep&to=out_sample"
       the map as a figure, with the timestep's path lit up
+  python -m viewer unet.onnx --graphviz unet.pdf --depth 2
+      the U on one page, drawn by Graphviz: every module, every skip, shapes on the arrows
 
 The .onnx may come from anywhere. What our exporter writes into it (docs/FORMAT.md) is shown
 in full; of any other file, what it says, and a list of what it does not. Weights are never
@@ -90,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         "or ?tab=time",
     )
     files.add_argument("--dark", action="store_true", help="draw in the dark theme")
+    add_output_options(parser)
     return parser
 
 
@@ -104,7 +108,10 @@ def _run(options: argparse.Namespace) -> int:
         _say(f"wrote {options.html}")
     if options.png or options.svg:
         _draw(session, options)
-    if not (options.html or options.png or options.svg):
+    written = write_outputs(options, session.models[0])
+    for line in written:
+        _say(line)
+    if not (options.html or options.png or options.svg or written):
         _serve(session, options)
     return 0
 

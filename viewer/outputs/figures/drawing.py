@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from viewer.atlas import Atlas
 from viewer.outputs.figures.figure import Box, Figure, Frame, count_text
@@ -57,17 +58,14 @@ class _Item:
     nodes: tuple[Node, ...]
     children: tuple[int, ...]
 
-    @property
-    def bundle(self) -> bool:
-        return len(self.nodes) > 1
-
 
 def _item(atlas: Atlas, node: Node) -> _Item:
     role = shown_role(atlas.tree, node)
     if node.kind == "op":
         return _Item(node.op, "", role, (node,), ())
     own = node.cls.rpartition(".")[2] or (node.op if node.kind == "call" else "")
-    return _Item(node.segment, own, role, (node,), node.children)
+    title = node.segment.replace("~", " ")
+    return _Item(title, own if own != title else "", role, (node,), node.children)
 
 
 def _inside(atlas: Atlas, root: Node) -> list[_Item]:
@@ -110,7 +108,7 @@ class _Builder:
         drawn = [n for n in inside if n.kind == "op" and not is_bookkeeping(tree, n)]
         if not drawn:
             self.hidden += not item.children
-        elif item.children and depth > (2 if item.bundle else 1):
+        elif item.children and depth > (2 if self.is_beside(item) else 1):
             opened = Frame(len(self.frames), item.title, item.note, item.role, frame)
             self.frames.append(opened)
             for child in item.children:
@@ -119,6 +117,14 @@ class _Builder:
             box = self.box(item, frame)
             self.boxes.append(box)
             self.owner.update((leaf.id, box.id) for leaf in drawn)
+
+    def is_beside(self, item: _Item) -> bool:
+        """Outside the U, which alone is opened at depth 2: time, text, output."""
+        return item.nodes[0].parent is None and not item.nodes[0].side and self.has_sides
+
+    @cached_property
+    def has_sides(self) -> bool:
+        return any(node.side for node in self.atlas.tree.nodes)
 
     def box(self, item: _Item, frame: int | None) -> Box:
         first = item.nodes[0]
