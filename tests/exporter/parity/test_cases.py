@@ -28,7 +28,9 @@ def test_other_texts_are_refused(text):
 
 def test_a_case_has_one_timestep_or_one_for_each_sample():
     assert ParityCase(3, 8, 8, 1, 600.0).timesteps == (600.0,)
-    assert ParityCase(3, 8, 8, 1, 600.0, per_sample=True).timesteps == pytest.approx((600, 500, 400))
+    assert ParityCase(3, 8, 8, 1, 600.0, per_sample=True).timesteps == pytest.approx(
+        (600, 500, 400)
+    )
 
 
 def test_smoke_takes_batches_odd_sizes_and_text_lengths():
