@@ -37,6 +37,7 @@ _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 _MAX_HEADER = 100_000_000  # the reference implementation's own limit
 _ALIGNMENT = 64
+_PYTORCH: Mapping[str, str] = {"format": "pt"}
 
 
 def read_header(path: Path) -> dict[str, TensorSpec]:
@@ -73,18 +74,21 @@ def read_header(path: Path) -> dict[str, TensorSpec]:
     return {spec.name: spec for spec in specs}
 
 
-def encode_header(specs: Iterable[TensorSpec], file: Path) -> tuple[bytes, list[TensorSpec]]:
+def encode_header(
+    specs: Iterable[TensorSpec], file: Path, metadata: Mapping[str, str] = _PYTORCH
+) -> tuple[bytes, list[TensorSpec]]:
     """A safetensors header for tensors laid out one after another.
 
     Args:
         specs: Name, dtype and shape of each tensor, in the order they will be written.
         file: The file they will be written to.
+        metadata: The ``__metadata__`` entry.
 
     Returns:
         The header's bytes, padded so that data starts at a multiple of 64, and the specs
         with ``file``, absolute ``offset`` and ``nbytes`` set.
     """
-    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)}
     sized: list[tuple[TensorSpec, int, int]] = []
     end = 0
     for spec in specs:

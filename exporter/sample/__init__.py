@@ -1,0 +1,1 @@
+"""A denoising loop over a written file, watched from inside."""

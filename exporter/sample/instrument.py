@@ -1,0 +1,102 @@
+"""A copy of a written file whose extra outputs are measurements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx_ir as ir
+
+from exporter.sample import measures
+from exporter.sample.find import find_points
+from exporter.sample.points import Points
+from exporter.sample.scope import Scopes
+
+OUT = "out_sample"
+EMBEDDING = "watch.embedding"
+
+
+@dataclass(frozen=True)
+class Instrumented:
+    """A model that tells what happens inside.
+
+    Attributes:
+        content: The serialised model; external weights are referred to, not copied.
+        folder: Where those weights lie.
+        points: What is measured. Output ``watch.block.3`` belongs to ``points.blocks[3]``;
+            ``residual``, ``injection``, ``skip``, ``entropy`` and ``map`` (both of
+            ``points.attentions``) likewise.
+        maps: Whether ``map`` outputs are there.
+    """
+
+    content: bytes
+    folder: Path
+    points: Points
+    maps: bool
+
+
+def instrument(path: Path, *, maps: bool = True) -> Instrumented:
+    """Reads a file and adds measurements where its annotations say what is what.
+
+    Functions stay functions and gain outputs, so that ONNX Runtime optimises the rest as it
+    does without: inlining them here would change which operators it fuses, and thereby the
+    last bits of the result.
+
+    Args:
+        path: A file written by the exporter, folded or flat.
+        maps: Also return attention maps.
+
+    Raises:
+        UsageError: The file has no annotations, or attentions unlike diffusers'.
+    """
+    model = ir.load(path)
+    points = find_points(model)
+    scopes = Scopes(model)
+    for index, block in enumerate(points.blocks):
+        node, scope = scopes.at(block.node)
+        found = measures.moments(scope, node.outputs[0])
+        scopes.lift(found, scope, f"watch.block.{index}")
+    _residuals(scopes, points)
+    _arrivals(scopes, points)
+    _attentions(scopes, points, maps)
+    if points.embedding is not None:
+        node, scope = scopes.at(points.embedding.node)
+        vector = scope.op("Cast", [node.outputs[0]], to=ir.DataType.FLOAT)
+        scopes.lift(vector, scope, EMBEDDING)
+    content = bytes(ir.to_proto(model).SerializeToString())
+    return Instrumented(content, path.parent, points, maps)
+
+
+def _residuals(scopes: Scopes, points: Points) -> None:
+    """Mean squares of what each residual Add adds, and of what it adds to."""
+    for index, residual in enumerate(points.residuals):
+        node, scope = scopes.at(residual.node)
+        added, trunk = measures.summands(scope, node, residual.branch)
+        rows = [measures.mean_square(scope, value) for value in (added, trunk)]
+        scopes.lift(measures.column(scope, rows), scope, f"watch.residual.{index}")
+
+
+def _arrivals(scopes: Scopes, points: Points) -> None:
+    """Mean squares of each injected vector and each skip, and of what it meets."""
+    for kind, name, index, operand in (
+        *(("injection", j.node, i, j.vector) for i, j in enumerate(points.injections)),
+        *(("skip", s.node, i, s.skip) for i, s in enumerate(points.skips)),
+    ):
+        node, scope = scopes.at(name)
+        arriving, met = node.inputs[operand], node.inputs[1 - operand]
+        assert arriving is not None
+        assert met is not None
+        trunk = measures.mean_square(scope, met)
+        added = measures.mean_square(scope, arriving)
+        if kind == "injection":
+            added = measures.spread_over(scope, added, trunk)
+        scopes.lift(measures.column(scope, [added, trunk]), scope, f"watch.{kind}.{index}")
+
+
+def _attentions(scopes: Scopes, points: Points, maps: bool) -> None:
+    for index, attention in enumerate(points.attentions):
+        node, scope = scopes.at(attention.node)
+        p = measures.probabilities(scope, node, attention.heads)
+        scopes.lift(measures.entropy(scope, p), scope, f"watch.entropy.{index}")
+        if maps:
+            scopes.lift(measures.token_maps(scope, p), scope, f"watch.map.{index}")

@@ -1,0 +1,100 @@
+"""What a written file says about itself before it is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx_ir as ir
+
+from exporter import metadata as meta
+from exporter.errors import UsageError
+from exporter.passes.constants import dims
+
+VAE_SCALE = 8  # image pixels per latent pixel, in every Stable Diffusion
+
+
+@dataclass(frozen=True)
+class Model:
+    """An annotated file.
+
+    Attributes:
+        path: The file.
+        name: What was exported.
+        class_name: Its diffusers class.
+        config: Its diffusers config.
+        size_multiple: Divisor of every height and width.
+        inputs: Shape of each graph input, sizes and symbols.
+        weights: ``atlas.weights``.
+    """
+
+    path: Path
+    name: str
+    class_name: str
+    config: Mapping[str, Any]
+    size_multiple: int
+    inputs: Mapping[str, tuple[int | str, ...]]
+    weights: Mapping[str, Any]
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels that are denoised; inputs beyond them are conditions."""
+        return int(self.config.get("out_channels") or self.channels)
+
+    @property
+    def channels(self) -> int:
+        """Channels of ``sample``."""
+        return int(self.inputs["sample"][1])
+
+    def width(self, name: str) -> int | None:
+        """Last dimension of an input; None if the model has no such input."""
+        shape = self.inputs.get(name)
+        return int(shape[-1]) if shape else None
+
+    def size(self, asked: tuple[int, int] | None) -> tuple[int, int]:
+        """Latent height and width: those asked for, else the config's own.
+
+        Raises:
+            UsageError: Sizes the model does not take.
+        """
+        own = self.config.get("sample_size") or 64
+        height, width = asked or ((own, own) if isinstance(own, int) else tuple(own))
+        least = self.size_multiple
+        if height % least or width % least or min(height, width) < 8:
+            raise UsageError(
+                f"latents of {height}x{width}", f"multiples of {least} from 8 up", "see --size"
+            )
+        return height, width
+
+
+def read_model(path: Path) -> Model:
+    """Reads the annotations of a file; weights stay where they are.
+
+    Raises:
+        UsageError: No such file, not ONNX, or not written by the exporter.
+    """
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", "an .onnx written by python -m exporter")
+    try:
+        model = ir.load(path)
+    except Exception as error:  # protobuf's and onnx_ir's, of many classes
+        raise UsageError(f"{path.name} is not an ONNX model") from error
+    props = model.metadata_props
+    if meta.PREFIX + "model.config" not in props:
+        raise UsageError(
+            f"{path.name} carries no atlas annotations",
+            "a file written by python -m exporter",
+            "export it again",
+        )
+    return Model(
+        path=path,
+        name=props.get(meta.PREFIX + "model", path.stem),
+        class_name=props[meta.PREFIX + "model.class"],
+        config=json.loads(props[meta.PREFIX + "model.config"]),
+        size_multiple=int(props.get(meta.PREFIX + "size_multiple", 1)),
+        inputs={value.name or "": dims(value) or () for value in model.graph.inputs},
+        weights=json.loads(props.get(meta.PREFIX + "weights", "{}")),
+    )

@@ -1,0 +1,183 @@
+"""One sampled image, watched: plan, instrument, run, write."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from exporter.errors import UsageError
+from exporter.parity.memory import peak_memory
+from exporter.parity.providers import choose
+from exporter.sample.decode import Decoder
+from exporter.sample.denoise import Plan
+from exporter.sample.instrument import instrument
+from exporter.sample.layout import describe_points, describe_run, sampling_tensors
+from exporter.sample.model import Model, read_model
+from exporter.sample.prompts import Prompt, Wanted, encoded, seeded, stored
+from exporter.sample.recording import Recording
+from exporter.sample.run import Run, median
+from exporter.sample.schedulers import load_scheduler, tells_clean
+from exporter.types import OnProgress, Provider, quiet
+
+MapDtype = Literal["none", "float16", "float32"]
+
+
+@dataclass(frozen=True)
+class RecordRequest:
+    """All that one recording was asked to do; see ``python -m exporter.sample -h``."""
+
+    model: Path
+    target: Path
+    steps: int = 20
+    scheduler: str = "ddim"
+    prediction: str | None = None
+    guidance: float = 7.5
+    seed: int = 0
+    size: tuple[int, int] | None = None
+    prompt: str = ""
+    negative: str = ""
+    text_encoder: Path | None = None
+    embeddings: Path | None = None
+    vae: Path | None = None
+    maps: MapDtype = "float16"
+    compare: bool = False
+    provider: Provider = "auto"
+
+
+@dataclass(frozen=True)
+class RecordReport:
+    """What one recording did.
+
+    Attributes:
+        target: The file written.
+        nbytes: Its size.
+        steps: UNet evaluations.
+        rows: Rows of each evaluation.
+        prompt: Where the text came from, in one sentence.
+        provider: Where ONNX Runtime ran.
+        points: How many of each kind were measured.
+        seconds_step: Median seconds of one watched evaluation, without the first.
+        seconds_plain: The same of the file as it is; None unless compared.
+        largest_difference: Largest difference in ``out_sample`` to the file as it is, over all
+            steps; 0 says every bit was equal. None unless compared.
+        peak_memory: Largest resident size of the process in bytes.
+        seconds: Wall time in all.
+    """
+
+    target: Path
+    nbytes: int
+    steps: int
+    rows: tuple[str, ...]
+    prompt: str
+    provider: str
+    points: Mapping[str, int]
+    seconds_step: float
+    seconds_plain: float | None
+    largest_difference: float | None
+    peak_memory: int
+    seconds: float
+
+    @property
+    def overhead(self) -> float | None:
+        """Share of time that watching added, e.g. 0.2; None unless compared."""
+        if self.seconds_plain is None:
+            return None
+        return self.seconds_step / self.seconds_plain - 1
+
+
+def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordReport:
+    """Samples one image with a file, and writes down what happens inside.
+
+    Args:
+        request: What to run and where to write.
+        on_progress: Told of every stage.
+
+    Raises:
+        UsageError: Arguments that do not fit the model or one another.
+        SourceError: A folder without what it should hold.
+        ProviderError: A provider that ONNX Runtime cannot use.
+        TargetError: The recording cannot be written.
+    """
+    start = time.perf_counter()
+    model = read_model(request.model)
+    plan = make_plan(request, model)
+    decoder = Decoder(request.vae, model.latent_channels) if request.vae else None
+    watched = instrument(model.path, maps=request.maps != "none")
+    tensors = sampling_tensors(
+        plan,
+        watched,
+        torch.float16 if request.maps == "float16" else torch.float32,
+        preview=decoder.size(plan.height, plan.width) if decoder else None,
+        clean=tells_clean(plan.scheduler),
+        compare=request.compare,
+    )
+    metadata = {
+        **describe_run(plan, request.scheduler, request.steps, choose(request.provider)[0]),
+        **describe_points(watched.points),
+    }
+    with Recording(request.target, tensors, metadata) as recording:
+        run = Run(plan, recording, request.provider, on_progress)
+        plain = run.plain() if request.compare else None
+        seen = run.watched(watched, decoder, compare=request.compare)
+    return RecordReport(
+        target=request.target,
+        nbytes=recording.nbytes,
+        steps=plan.evaluations,
+        rows=plan.rows,
+        prompt=plan.prompt.note,
+        provider=seen.provider,
+        points={kind: len(found) for kind, found in describe_points(watched.points).items()},
+        seconds_step=median(seen.seconds),
+        seconds_plain=median(plain.seconds) if plain else None,
+        largest_difference=max(seen.differences) if plain else None,
+        peak_memory=peak_memory(),
+        seconds=time.perf_counter() - start,
+    )
+
+
+def make_plan(request: RecordRequest, model: Model) -> Plan:
+    """Decides everything that a run needs, and refuses what cannot be, before any work.
+
+    Raises:
+        UsageError: Arguments that do not fit the model or one another.
+        SourceError: A folder without what it should hold.
+    """
+    _guard(request)
+    scheduler = load_scheduler(
+        request.scheduler,
+        request.steps,
+        class_name=model.class_name,
+        prediction=request.prediction,
+    )
+    text = model.width("encoder_hidden_states")
+    guided = request.guidance > 1 and text is not None and "timestep_cond" not in model.inputs
+    rows = ("uncond", "cond") if guided else ("cond",)
+    prompt = _prompt(request, Wanted(text, model.width("text_embeds"), rows))
+    height, width = model.size(request.size)
+    return Plan(model, scheduler, rows, request.guidance, height, width, prompt, request.seed)
+
+
+def _guard(request: RecordRequest) -> None:
+    if request.steps < 1:
+        raise UsageError(f"--steps {request.steps}", "1 or more")
+    if request.seed < 0:
+        raise UsageError(f"--seed {request.seed}", "0 or more")
+    if request.text_encoder and request.embeddings:
+        raise UsageError("--text-encoder and --embeddings together", "one of them")
+    if (request.prompt or request.negative) and not request.text_encoder:
+        raise UsageError(
+            "a prompt without --text-encoder", "the folder of the pipeline that reads it"
+        )
+
+
+def _prompt(request: RecordRequest, wanted: Wanted) -> Prompt:
+    if request.text_encoder:
+        return encoded(wanted, request.text_encoder, request.prompt, request.negative)
+    if request.embeddings:
+        return stored(wanted, request.embeddings)
+    return seeded(wanted, request.seed)
