@@ -1,7 +1,7 @@
 // What differs between two models, side by side; every row leads to the node in its model.
 
 import { el } from "./dom.js";
-import { compact, plural } from "./numbers.js";
+import { compact, flopsText, plural } from "./numbers.js";
 import { roleClass } from "./roles.js";
 
 const STATUS = { only_a: "only in A", only_b: "only in B", changed: "changed" };
@@ -30,13 +30,13 @@ export function comparePanel(app) {
   const paths = Object.keys(comparison.nodes);
   const tops = paths.filter((path) => !paths.includes(path.split("/").slice(0, -1).join("/")) || comparison.nodes[path].status === "changed");
   const { params, flops } = comparison.totals;
-  const total = (name, values, unit = "") => el("tr", {}, el("th", { scope: "row" }, name), values.map((value) => el("td", { class: "number" }, `${compact(value)}${unit}`)));
+  const total = (name, values, text) => el("tr", {}, el("th", { scope: "row" }, name), values.map((value) => el("td", { class: "number" }, text(value))));
   return [
     el("h2", {}, "Compare"),
     el("p", {}, paths.length === 0 ? "Both have the same modules, operators and shapes." : `${plural(paths.length, "node")} differ and ${comparison.same} are the same.`),
     el("table", { class: "shapes" },
       el("thead", {}, el("tr", {}, el("td"), atlases.map((one, at) => el("th", { scope: "col" }, `${"AB"[at]}  ${one.file}`)))),
-      el("tbody", {}, total("parameters", params), total("FLOPs", flops),
+      el("tbody", {}, total("parameters", params, (value) => compact(value)), total("a step", flops, flopsText),
         Object.entries(comparison.config).map(([key, values]) => el("tr", {}, el("th", { scope: "row" }, key), values.map((value) => el("td", {}, brief(value))))),
         Object.entries(comparison.operators).map(([op, values]) => el("tr", {}, el("th", { scope: "row" }, op), values.map((value) => el("td", { class: "number" }, `${value}`)))))),
     weightsPart(app),

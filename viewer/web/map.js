@@ -1,7 +1,7 @@
 // The map: the U as a U. Time and text run around it, skips across it.
 
 import { svg } from "./dom.js";
-import { compact, shapeText, share } from "./numbers.js";
+import { compact, flopsText, shapeText, share } from "./numbers.js";
 import { roleClass, roleLabel, roleLetter } from "./roles.js";
 
 const BOX = { width: 252, height: 76, gap: 26 };
@@ -323,7 +323,7 @@ function summary(atlas, plan) {
   const { batch, height, width, tokens } = atlas.nominal;
   const lines = [
     `${compact(atlas.params)} parameters`,
-    `${compact(atlas.flops)}FLOPs a step at B=${batch}, H=${height}, W=${width}, S=${tokens}`,
+    `${flopsText(atlas.flops)} a step at B=${batch}, H=${height}, W=${width}, S=${tokens}`,
   ];
   return svg("g", { class: "summary" },
     lines.map((text, at) => svg("text", { x: plan.width - 20, y: 34 + 20 * at, "text-anchor": "end" }, text)));

@@ -1,7 +1,7 @@
 // A node as a button, and what is known about it: shared by every panel.
 
 import { el, prose } from "./dom.js";
-import { compact, shapeText, share } from "./numbers.js";
+import { compact, flopsText, shapeText, share } from "./numbers.js";
 import { roleClass, roleLabel } from "./roles.js";
 
 // Every sentence is backed by nodes one can click: this is that click.
@@ -40,7 +40,7 @@ function costs(app, node) {
   const { atlas } = app;
   return [
     node.params > 0 && row("Parameters", `${compact(node.params)} (${share(node.params, atlas.params)})`),
-    node.flops > 0 && row("FLOPs", `${compact(node.flops)} (${share(node.flops, atlas.flops)})`),
+    node.flops > 0 && row("FLOPs", `${flopsText(node.flops)} (${share(node.flops, atlas.flops)})`),
   ];
 }
 

@@ -1,15 +1,22 @@
 // Numbers and shapes as people read them.
 
+const COUNTS = [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]];
 const UNITS = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
 
-export function compact(value) {
-  for (const [size, unit] of UNITS) {
+// Parameters are counted in thousands, millions and billions.
+export function compact(value, units = COUNTS) {
+  for (const [size, unit] of units) {
     if (value >= size) {
       const scaled = value / size;
       return `${scaled.toFixed(scaled < 100 ? 1 : 0)} ${unit}`;
     }
   }
   return `${value}`;
+}
+
+export function flopsText(value) {
+  const text = compact(value, UNITS);
+  return text.includes(" ") ? `${text}FLOPs` : `${text} FLOPs`;
 }
 
 export function share(part, whole) {

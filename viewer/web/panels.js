@@ -144,8 +144,9 @@ function several(app, ids) {
 export function shapesPanel(app) {
   const { atlas } = app;
   const rows = atlas.blocks.flatMap((block) => {
-    const head = row(app, block.nodes[0], block, "block-row");
-    const parts = block.parts.map((part) => row(app, part.node, atlas.nodes[part.node], "part-row"));
+    const whole = block.nodes.length === 1 ? null : block.kind.replace("time", "time embedding").replace("_", " ");
+    const head = row(app, block.nodes[0], block, "block-row", whole, atlas.outShape(block.nodes.at(-1)));
+    const parts = block.parts.map((part) => row(app, part.node, atlas.nodes[part.node], "part-row", null, atlas.outShape(part.node)));
     return [head, ...parts];
   });
   const columns = ["", "output", "at the nominal size", "parameters", "FLOPs"];
@@ -157,12 +158,10 @@ export function shapesPanel(app) {
   ];
 }
 
-function row(app, id, costs, kind) {
+function row(app, id, costs, kind, name, shape) {
   const { atlas } = app;
-  const node = atlas.nodes[id];
-  const shape = atlas.outShape(id);
-  return el("tr", { class: `${kind} side-${node.side ?? ""}` },
-    el("td", {}, link(app, id)),
+  return el("tr", { class: kind },
+    el("td", {}, link(app, id, name)),
     el("td", {}, el("code", {}, shapeText(shape))),
     el("td", {}, el("code", {}, shapeText(shape, atlas.nominal))),
     el("td", { class: "number" }, compact(costs.params ?? 0)),
