@@ -50,7 +50,7 @@ class Server(ThreadingHTTPServer):
     def __init__(
         self, session: Session, pages: netron.Netron, host: str = "127.0.0.1", port: int = 0
     ) -> None:
-        self.session, self.pages = session, pages
+        self.session, self.pages, self.host = session, pages, host.lower()
         self.token = secrets.token_urlsafe(24)
         self.uploads: queue.Queue[bytes] = queue.Queue()
         if ":" in host:
@@ -100,7 +100,7 @@ class Server(ThreadingHTTPServer):
             return False
         name = name.strip("[]").lower()
         bound = str(self.server_address[0])
-        if name in ("localhost", "127.0.0.1", "::1", bound):
+        if name in ("localhost", "127.0.0.1", "::1", bound, self.host):
             return True
         return bound in _ANYWHERE and _is_address(name)
 
@@ -137,6 +137,9 @@ class Handler(BaseHTTPRequestHandler):
         if not self.server.knows(self.headers.get("Host")):
             self._text(HTTPStatus.MISDIRECTED_REQUEST, "unknown Host")
             return
+        if self._is_from_elsewhere():
+            self._text(HTTPStatus.FORBIDDEN, "not for other sites")
+            return
         path = self.path.split("?", 1)[0]
         for verb, pattern, answer in ROUTES:
             match = pattern.fullmatch(path)
@@ -149,6 +152,13 @@ class Handler(BaseHTTPRequestHandler):
                     self._text(HTTPStatus.NOT_FOUND, str(error))
                 return
         self._text(HTTPStatus.NOT_FOUND, "not found")
+
+    def _is_from_elsewhere(self) -> bool:
+        """Whether another site's page asks, rather than a person following a link."""
+        site = self.headers.get("Sec-Fetch-Site", "none")
+        return site not in ("none", "same-origin") and (
+            self.headers.get("Sec-Fetch-Mode") != "navigate"
+        )
 
     def _page(self) -> None:
         page = (WEB / "index.html").read_text(encoding="utf-8")

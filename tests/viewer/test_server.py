@@ -58,6 +58,14 @@ def test_loopback_names_are_known(serve, atlas):
         assert ask(server, "/", Host=f"{name}:{port}")[0].status == 200
 
 
+def test_pages_of_other_sites_get_nothing(serve, atlas):
+    server = serve(atlas)
+    foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+    assert ask(server, "/m/0/atlas.json", **foreign)[0].status == 403
+    assert ask(server, "/", **foreign | {"Sec-Fetch-Mode": "navigate"})[0].status == 200
+    assert ask(server, "/", **foreign | {"Sec-Fetch-Site": "same-origin"})[0].status == 200
+
+
 def test_one_tensor_at_a_time(serve, atlas, tiny):
     server = serve(atlas)
     data = tiny.with_suffix(".data").read_bytes()

@@ -30,7 +30,7 @@ def other(tmp_path_factory):
 def test_two_models_side_by_side(eyes, serve, atlas, other):
     page = eyes.open(serve(atlas, other).url + "#/?tab=compare")
     expect(page.locator("svg.map")).to_have_count(2)
-    expect(page.locator("#panel")).to_contain_text("1 node differ")
+    expect(page.locator("#panel")).to_contain_text("1 node differs")
     row = page.locator("tr[data-path='mid_block/resnets.0/nonlinearity']")
     expect(row).to_contain_text("Sigmoid")
     expect(row).to_contain_text("Tanh")

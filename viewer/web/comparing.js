@@ -33,7 +33,7 @@ export function comparePanel(app) {
   const total = (name, values, text) => el("tr", {}, el("th", { scope: "row" }, name), values.map((value) => el("td", { class: "number" }, text(value))));
   return [
     el("h2", {}, "Compare"),
-    el("p", {}, paths.length === 0 ? "Both have the same modules, operators and shapes." : `${plural(paths.length, "node")} differ and ${comparison.same} are the same.`),
+    el("p", {}, paths.length === 0 ? "Both have the same modules, operators and shapes." : `${plural(paths.length, "node")} ${paths.length === 1 ? "differs" : "differ"} and ${comparison.same} are the same. On the maps, a dashed red line holds a difference, a solid one is in this file alone.`),
     el("table", { class: "shapes" },
       el("thead", {}, el("tr", {}, el("td"), atlases.map((one, at) => el("th", { scope: "col" }, `${"AB"[at]}  ${one.file}`)))),
       el("tbody", {}, total("parameters", params, (value) => compact(value)), total("a step", flops, flopsText),

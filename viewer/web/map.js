@@ -168,7 +168,7 @@ function drawSmall(atlas, block, box, options) {
 }
 
 function pill(x, y, text, kind) {
-  const width = 16 + text.length * 6.7;
+  const width = 22 + text.length * 6.9;
   return svg("g", { class: `pill ${kind}`, transform: `translate(${x} ${y})` },
     svg("rect", { width, height: 26, rx: 13 }),
     svg("text", { x: width / 2, y: 17, "text-anchor": "middle" }, text));
