@@ -156,7 +156,8 @@ def _cases(
                 raise UsageError(contract.refusal(case), "a case that the file takes")
         return cases, ()
     text = any(spec.name == "encoder_hidden_states" for spec in source.inputs)
-    wanted = matrix(arguments.cases, size_multiple=source.size_multiple, text=text)
+    chosen = matrix(arguments.cases, size_multiple=source.size_multiple, text=text)
+    wanted = tuple(dict.fromkeys(contract.fitted(case) for case in chosen))
     kept = tuple(case for case in wanted if not contract.refusal(case))
     if not kept:
         raise UsageError(contract.refusal(wanted[0]), do="name one that it takes with --case")

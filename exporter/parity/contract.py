@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import onnx
@@ -89,12 +89,28 @@ class Contract:
                 "see --model",
             )
 
+    @property
+    def _takes_integers(self) -> bool:
+        return self.types["timestep"] in _INTEGERS
+
+    @property
+    def _takes_one_for_each(self) -> bool:
+        axes = self.shapes["timestep"]
+        return any(axis == "T" or "batch" in str(axis).lower() for axis in axes)
+
+    def fitted(self, case: ParityCase) -> ParityCase:
+        """The case with a timestep that the file can be given: whole, or one for the batch."""
+        if not self._takes_one_for_each:
+            case = replace(case, per_sample=False)
+        if self._takes_integers:
+            case = replace(case, timestep=float(int(case.timestep)))
+        return case
+
     def refusal(self, case: ParityCase) -> str:
         """Why the file cannot be asked this case; empty where it can."""
-        if self.types["timestep"] in _INTEGERS and any(step % 1 for step in case.timesteps):
+        if self._takes_integers and any(step % 1 for step in case.timesteps):
             return f"{case.name}: timestep is an integer in this file"
-        steps = self.shapes["timestep"]
-        if case.per_sample and not any(x == "T" or "batch" in str(x).lower() for x in steps):
+        if case.per_sample and not self._takes_one_for_each:
             return f"{case.name}: timestep is one for the whole batch in this file"
         text = self.shapes.get("encoder_hidden_states", ())
         wanted = {

@@ -66,7 +66,9 @@ class Finding:
         about = ", ".join(part for part in (self.role, self.source) if part)
         what = f"{where}: {self.operator} {self.node} ({about or 'no metadata'})"
         if not math.isfinite(self.after):
-            return f"{what}, nothing finite comes out"
+            return (
+                f"{what}, {'nothing finite comes out' if self.operands else 'it cannot run'}"
+            )
         return (
             f"{what}, relative error {self.before:.1e} before, {self.after:.1e} after, "
             f"{self.floors:.3g}x the floor"

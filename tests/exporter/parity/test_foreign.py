@@ -56,6 +56,9 @@ def test_what_a_file_takes_is_read_from_it(foreign: Path, tiny_source: Source) -
     assert contract.model is None
     contract.require(tiny_source)
     assert contract.refusal(EVEN) == ""
+    assert contract.fitted(ParityCase(2, 8, 8, 7, 9.5, per_sample=True)) == ParityCase(
+        2, 8, 8, 7, 9.0
+    )
     assert "whole batch" in contract.refusal(ParityCase(2, 16, 16, 7, 8, per_sample=True))
     assert "integer" in contract.refusal(ParityCase(1, 16, 16, 7, 0.5))
 
