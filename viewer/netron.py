@@ -35,6 +35,13 @@ def content_type(name: str) -> str | None:
     return _TYPES.get(Path(name).suffix.lower())
 
 
+# Netron asks for its modules in three rounds; asked for at once, they are there sooner.
+_MODULES = (
+    "base text flatbuffers flexbuffers zip tar python json xml protobuf hdf5 grapher browser"
+    " view onnx onnx-proto"
+)
+
+
 @dataclass(frozen=True)
 class Netron:
     """Where Netron's page lies.
@@ -68,6 +75,7 @@ class Netron:
             f'<meta name="file" content="model.onnx">\n<meta name="name" content="{name}">\n'
             f'<meta name="identifier" content="{name}">\n'
             '<link rel="stylesheet" href="/web/overlay.css">\n'
+            f"{self._preloads()}"
             '<script type="module" src="/web/overlay.js"></script>'
         )
         page, metas = re.subn(r'<meta name="(?:version|date)" content="[^"]*">', "", page)
@@ -79,6 +87,11 @@ class Netron:
                 'pip install "netron>=8.8.9"',
             )
         return page.encode()
+
+    def _preloads(self) -> str:
+        names = (f"{name}.js" for name in _MODULES.split())
+        links = (f'<link rel="modulepreload" href="{n}">\n' for n in names if n in self.files)
+        return "".join(links)
 
 
 def find(folder: Path | None = None) -> Netron:

@@ -163,7 +163,10 @@ class Handler(BaseHTTPRequestHandler):
     def _page(self) -> None:
         page = (WEB / "index.html").read_text(encoding="utf-8")
         about = embed(self.server.session.about(netron=self.server.pages.version))
-        page = page.replace("<!-- session -->", about)
+        # All modules at once, not in as many rounds as their imports are deep.
+        modules = sorted(file.name for file in WEB.glob("*.js") if "overlay" not in file.name)
+        links = "".join(f'<link rel="modulepreload" href="/web/{name}">\n' for name in modules)
+        page = page.replace("<!-- modules -->", links).replace("<!-- session -->", about)
         self._bytes(page.encode(), "text/html; charset=utf-8", POLICY)
 
     def _web(self, name: str) -> None:

@@ -58,11 +58,12 @@ class App {
   async start() {
     const { models } = this.session;
     document.title = `${models.map((one) => one.name).join(" and ")} – UNet Atlas`;
+    const asked = this.offline ? this.session.atlases : models.map((_, index) => get(`/m/${index}/atlas.json`));
     if (!this.offline) {
-      this.graphs[Math.min(Number(this.state.current.model) || 0, models.length - 1)] = null;
+      window.atlasPayloads = asked;
       this.needGraph(Math.min(Number(this.state.current.model) || 0, models.length - 1));
     }
-    const data = this.offline ? this.session.atlases : await Promise.all(models.map((_, index) => get(`/m/${index}/atlas.json`)));
+    const data = await Promise.all(asked);
     this.atlases = data.map((one) => new Atlas(one));
     fillBar(this);
     this.normalise();
