@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from exporter.errors import TargetError, UsageError
 from exporter.types import OnProgress, Progress, TensorSpec, Weights, quiet
 from exporter.weights.checkpoint import Checkpoint
 from exporter.weights.header import encode_header
+
+WRITER_KEY, WRITER = "written_by", "unet-atlas"
+"""What marks, in its safetensors metadata, a file that an export may replace."""
 
 _CHUNK = 1 << 24
 _REMEDY = "write the .onnx beside or above the checkpoint's own file, or use --weights copy"
@@ -45,6 +49,7 @@ def copy_weights(
     dtype: torch.dtype,
     progress: OnProgress = quiet,
     order: Sequence[str] | None = None,
+    keep_fp32: Sequence[str] = (),
 ) -> Stored:
     """Streams all weights into one ``.safetensors`` file that diffusers can load too.
 
@@ -58,13 +63,17 @@ def copy_weights(
         progress: Told the bytes written.
         order: Names in the order of the file; by default tensors whose size is a multiple
             of 64 bytes come first, so that each of those lies aligned.
+        keep_fp32: Paths of modules whose tensors become float32 instead.
 
     Raises:
         CheckpointError: A tensor cannot be read.
         TargetError: No room, or the file cannot be written.
     """
-    wanted = [_as(spec, dtype) for spec in _ordered(weights, dtype, order)]
-    header, specs = encode_header(wanted, path)
+    stored = (weights.tensors[name] for name in order or weights.tensors)
+    wanted = [_as(spec, dtype, keep_fp32) for spec in stored]
+    if order is None:
+        wanted.sort(key=_unaligned)
+    header, specs = encode_header(wanted, path, {"format": "pt", WRITER_KEY: WRITER})
     nbytes = len(header) + sum(spec.nbytes for spec in specs)
     _check_room(path, nbytes)
     digest = hashlib.sha256(header)
@@ -84,7 +93,9 @@ def copy_weights(
     return Stored({spec.name: spec for spec in specs}, digest.hexdigest(), nbytes)
 
 
-def can_link(weights: Weights, onnx_dir: Path, dtype: torch.dtype) -> str | None:
+def can_link(
+    weights: Weights, onnx_dir: Path, dtype: torch.dtype, keep_fp32: Sequence[str] = ()
+) -> str | None:
     """Why an .onnx in ``onnx_dir`` cannot point into these weights; None if it can.
 
     ONNX Runtime and ``onnx.checker`` refuse external data outside the model's folder and
@@ -93,8 +104,9 @@ def can_link(weights: Weights, onnx_dir: Path, dtype: torch.dtype) -> str | None
     if not isinstance(weights, Checkpoint):
         return f"weights are {weights.description}: there is no checkpoint to link to"
     for spec in weights.tensors.values():
-        if spec.dtype != dtype:
-            return f"{spec.name} is stored as {_short(spec.dtype)}, not {_short(dtype)}"
+        wanted = dtype_of(spec.name, dtype, keep_fp32)
+        if spec.dtype != wanted:
+            return f"{spec.name} is stored as {_short(spec.dtype)}, not {_short(wanted)}"
     for file in weights.files:
         reason = _unlinkable(file, onnx_dir)
         if reason:
@@ -103,7 +115,7 @@ def can_link(weights: Weights, onnx_dir: Path, dtype: torch.dtype) -> str | None
 
 
 def link_weights(
-    weights: Weights, onnx_dir: Path, dtype: torch.dtype
+    weights: Weights, onnx_dir: Path, dtype: torch.dtype, keep_fp32: Sequence[str] = ()
 ) -> dict[str, TensorSpec]:
     """Where each tensor already lies, for an .onnx in ``onnx_dir`` to point at.
 
@@ -113,13 +125,22 @@ def link_weights(
     Raises:
         UsageError: Linking is impossible; says why.
     """
-    reason = can_link(weights, onnx_dir, dtype)
+    reason = can_link(weights, onnx_dir, dtype, keep_fp32)
     if reason:
         raise UsageError(f"--weights link: {reason}", do=_REMEDY)
     return {
         name: replace(spec, file=spec.file.resolve() if spec.file else None)
         for name, spec in weights.tensors.items()
     }
+
+
+def written_by_us(path: Path) -> bool:
+    """Whether ``copy_weights`` made this file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return bool((file.metadata() or {}).get(WRITER_KEY) == WRITER)
+    except (OSError, SafetensorError):
+        return False
 
 
 def digest(files: Iterable[Path], progress: OnProgress = quiet) -> dict[str, str]:
@@ -147,22 +168,20 @@ def digest(files: Iterable[Path], progress: OnProgress = quiet) -> dict[str, str
     return sums
 
 
-def _as(spec: TensorSpec, dtype: torch.dtype) -> TensorSpec:
-    return replace(spec, dtype=dtype) if spec.dtype.is_floating_point else spec
+def dtype_of(name: str, dtype: torch.dtype, keep_fp32: Sequence[str]) -> torch.dtype:
+    """What a tensor becomes: float32 inside a kept module, else ``dtype``."""
+    kept = any(not path or name.startswith(f"{path}.") for path in keep_fp32)
+    return torch.float32 if kept else dtype
 
 
-def _ordered(
-    weights: Weights, dtype: torch.dtype, order: Sequence[str] | None
-) -> Iterator[TensorSpec]:
-    specs = weights.tensors
-    if order is not None:
-        return (specs[name] for name in order)
+def _as(spec: TensorSpec, dtype: torch.dtype, keep_fp32: Sequence[str]) -> TensorSpec:
+    if not spec.dtype.is_floating_point:
+        return spec
+    return replace(spec, dtype=dtype_of(spec.name, dtype, keep_fp32))
 
-    def unaligned(spec: TensorSpec) -> bool:
-        size = dtype.itemsize * (spec.nbytes // spec.dtype.itemsize)
-        return size % 64 != 0
 
-    return iter(sorted(specs.values(), key=unaligned))
+def _unaligned(spec: TensorSpec) -> bool:
+    return spec.dtype.itemsize * torch.Size(spec.shape).numel() % 64 != 0
 
 
 def _streamed(weights: Weights, specs: Sequence[TensorSpec]) -> Generator[memoryview]:

@@ -14,7 +14,13 @@ from exporter.errors import TargetError, UsageError
 from exporter.source import load_source
 from exporter.types import TORCH_DTYPES
 from exporter.weights.checkpoint import Checkpoint
-from exporter.weights.store import can_link, copy_weights, digest, link_weights
+from exporter.weights.store import (
+    can_link,
+    copy_weights,
+    digest,
+    link_weights,
+    written_by_us,
+)
 
 NAME = "diffusion_pytorch_model.safetensors"
 
@@ -201,3 +207,33 @@ def test_copy_holds_three_tensors_at_most(tmp_path):
     copy_weights(watched, tmp_path / NAME, torch.float16)
     sizes = sorted(spec.nbytes for spec in watched.tensors.values())
     assert watched.peak <= sum(sizes[-3:])
+
+
+def test_kept_modules_stay_in_fp32(tmp_path):
+    weights = load_source("tiny").weights
+    kept = ("mid_block", "conv_in")
+    stored = copy_weights(weights, tmp_path / NAME, torch.float16, keep_fp32=kept)
+    copied = load_file(tmp_path / NAME)
+    for name, tensor in copied.items():
+        wanted = (
+            torch.float32 if name.startswith(("mid_block.", "conv_in.")) else torch.float16
+        )
+        assert tensor.dtype == wanted == stored.specs[name].dtype
+        assert torch.equal(tensor, weights.read(name).to(wanted))
+
+
+def test_a_checkpoint_links_only_in_the_types_it_has(tmp_path, tiny_pipeline):
+    weights = load_source(str(tiny_pipeline)).weights
+    assert can_link(weights, tiny_pipeline, torch.float32, ("mid_block",)) is None
+    reason = can_link(weights, tiny_pipeline, torch.float16, ("mid_block",))
+    assert "stored as float32, not float16" in str(reason)
+    assert can_link(weights, tiny_pipeline, torch.float16, ("",)) is None
+
+
+def test_what_we_wrote_is_known_again(tmp_path, tiny_pipeline):
+    copy_weights(load_source("tiny").weights, tmp_path / NAME, torch.float32)
+    assert written_by_us(tmp_path / NAME)
+    assert not written_by_us(tiny_pipeline / "unet" / NAME)
+    (tmp_path / "other.safetensors").write_bytes(b"no header")
+    assert not written_by_us(tmp_path / "other.safetensors")
+    assert not written_by_us(tmp_path / "absent.safetensors")
