@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, TypeVar
 
 import onnx
 import torch
@@ -19,8 +22,10 @@ from exporter.fold import fold
 from exporter.graph import Graph, Run, architecture, build
 from exporter.parity import ParityReport, check
 from exporter.parity.memory import peak_memory
+from exporter.parity.providers import choose, require_dtype
+from exporter.parity.tolerance import resolve
 from exporter.passes.docstrings import model_doc
-from exporter.publish import Stage, attach, guard_target, staged, write
+from exporter.publish import Stage, attach, guard_target, guard_weights, staged, write
 from exporter.report import ExportReport
 from exporter.source import load_source
 from exporter.types import (
@@ -28,6 +33,7 @@ from exporter.types import (
     Dtype,
     ExportRequest,
     OnProgress,
+    Progress,
     Source,
     TensorSpec,
     quiet,
@@ -35,6 +41,8 @@ from exporter.types import (
 from exporter.weights.checkpoint import Checkpoint, natural_dtype
 from exporter.weights.random import RandomWeights
 from exporter.weights.store import can_link, copy_weights, digest, link_weights
+
+_T = TypeVar("_T")
 
 DEFAULT_OPSET = 24
 """SiLU is one node (``Swish``); see docs/DECISIONS.md for what was measured."""
@@ -67,11 +75,14 @@ def export(
     """
     run = Run(on_progress)
     graphs = {} if graphs is None else graphs
-    opset = request.opset or DEFAULT_OPSET
+    opset = DEFAULT_OPSET if request.opset is None else request.opset
     if opset not in OPSETS:
         raise UsageError(f"--opset {opset}", f"{OPSETS[0]} to {OPSETS[-1]}")
     target = request.target.expanduser().absolute()
     guard_target(target)
+    if request.check:
+        resolve("fp32", request.atol, request.rtol, None)
+        provider, _ = choose(request.provider)
     with run.stage("source"):
         source = load_source(
             request.model,
@@ -83,8 +94,14 @@ def export(
         )
         dtype = request.dtype or _dtype_of(source)
         copy = _copies(request, source, target, TORCH_DTYPES[dtype])
-    with ThreadPoolExecutor(1) as pool, staged(target, copy=copy) as stage:
-        stored = pool.submit(_store, source, stage, TORCH_DTYPES[dtype], on_progress)
+        if copy:
+            guard_weights(target, source.weights)
+        if request.check:
+            require_dtype(provider, dtype)
+    with (
+        staged(target, copy=copy) as stage,
+        _beside(partial(_store, request, source, stage, dtype), on_progress) as stored,
+    ):
         key = architecture(source, dtype, opset, request.keep_fp32)
         if key not in graphs:
             graphs[key] = build(source, dtype, opset, request.keep_fp32, run)
@@ -150,28 +167,51 @@ def _dtype_of(source: Source) -> Dtype:
 
 
 def _copies(request: ExportRequest, source: Source, target: Path, dtype: torch.dtype) -> bool:
+    kept, folder = request.keep_fp32, target.parent.resolve()
     if request.weights == "link":
-        link_weights(source.weights, target.parent.resolve(), dtype)  # raises where it cannot
+        link_weights(source.weights, folder, dtype, kept)  # raises where it cannot
         return False
-    return request.weights == "copy" or bool(can_link(source.weights, target.parent, dtype))
+    return request.weights == "copy" or bool(can_link(source.weights, folder, dtype, kept))
+
+
+@contextmanager
+def _beside(work: Callable[[OnProgress], _T], on_progress: OnProgress) -> Iterator[Future[_T]]:
+    """Runs ``work`` in a thread beside the body; hashing and copying release the lock.
+
+    When the body fails or is interrupted, ``work`` ends at its next progress report, and
+    nothing of it runs on after this.
+    """
+    over = Event()
+
+    def progress(event: Progress) -> None:
+        if over.is_set():
+            raise CancelledError
+        on_progress(event)
+
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            yield pool.submit(work, progress)
+        finally:
+            over.set()
 
 
 def _store(
-    source: Source, stage: Stage, dtype: torch.dtype, on_progress: OnProgress
+    request: ExportRequest, source: Source, stage: Stage, dtype: Dtype, progress: OnProgress
 ) -> tuple[Mapping[str, TensorSpec], Mapping[str, str]]:
-    """Copies or links the weights, beside the trace: hashing and copying release the lock."""
+    """Copies the weights, or finds and hashes them where they lie."""
+    wanted, kept = TORCH_DTYPES[dtype], request.keep_fp32
     if stage.weights is not None:
-        stored = copy_weights(source.weights, stage.weights, dtype, on_progress)
+        stored = copy_weights(source.weights, stage.weights, wanted, progress, keep_fp32=kept)
         return stored.specs, {stage.weights.name: stored.sha256}
     folder = stage.target.parent.resolve()
-    specs = link_weights(source.weights, folder, dtype)
+    specs = link_weights(source.weights, folder, wanted, kept)
     assert isinstance(source.weights, Checkpoint)
     specs = {
         name: replace(spec, file=stage.target.parent / spec.file.relative_to(folder))
         for name, spec in specs.items()
         if spec.file is not None
     }
-    return specs, digest(source.weights.files, on_progress)
+    return specs, digest(source.weights.files, progress)
 
 
 def _weights_facts(
@@ -191,6 +231,7 @@ def _weights_facts(
         "description": source.weights.description,
         "mode": "copy" if copy else "link",
         "dtype": dtype,
+        **({"keep_fp32": list(request.keep_fp32)} if request.keep_fp32 else {}),
         "parameters": parameters,
         "bytes": sum(spec.nbytes for spec in specs.values()),
         "files": {name: f"sha256:{value}" for name, value in files.items()},

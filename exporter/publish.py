@@ -17,7 +17,9 @@ import torch
 
 from exporter import metadata as meta
 from exporter.errors import GraphError, TargetError
-from exporter.types import TensorSpec
+from exporter.types import TensorSpec, Weights
+from exporter.weights.checkpoint import Checkpoint
+from exporter.weights.store import written_by_us
 
 _ONNX_DTYPES = {
     torch.float32: ir.DataType.FLOAT,
@@ -47,6 +49,23 @@ def guard_target(target: Path) -> None:
         raise TargetError(f"{folder} cannot be written to: {error.strerror}") from error
 
 
+def guard_weights(target: Path, weights: Weights) -> None:
+    """Refuses to copy weights over a file that no export wrote, or that is being exported.
+
+    Raises:
+        TargetError: ``model.safetensors`` beside ``model.onnx`` is someone's checkpoint.
+    """
+    place = target.with_suffix(".safetensors")
+    files = weights.files if isinstance(weights, Checkpoint) else ()
+    exported = any(file.resolve() == place.resolve() for file in files)
+    if exported or (os.path.lexists(place) and not written_by_us(place)):
+        raise TargetError(
+            f"copied weights would replace {place}, "
+            + ("which is being exported" if exported else "which no export wrote"),
+            do="give the .onnx another name",
+        )
+
+
 @dataclass(frozen=True)
 class Stage:
     """Where files lie until they are proven.
@@ -65,11 +84,35 @@ class Stage:
         """Renames into place, weights first; whole files replace whole files.
 
         Two exports to one target do not mix: the pair of renames holds a lock on the folder.
+        Weights that were there come back if the second rename does not happen.
+
+        Raises:
+            TargetError: The target cannot be replaced.
         """
-        with _locked(self.target.parent):
-            if self.weights is not None:
-                self.weights.replace(self.target.with_suffix(".safetensors"))
-            self.onnx.replace(self.target)
+        place, before = (
+            self.target.with_suffix(".safetensors"),
+            self.onnx.with_suffix(".before"),
+        )
+        try:
+            with _locked(self.target.parent), self._all_or_nothing(place, before):
+                if self.weights is not None:
+                    if place.exists():
+                        place.replace(before)
+                    self.weights.replace(place)
+                self.onnx.replace(self.target)
+        except OSError as error:
+            raise TargetError(f"{self.target} cannot be replaced: {error.strerror}") from error
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self, place: Path, before: Path) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if self.onnx.exists():  # not published
+                if before.exists():
+                    before.replace(place)
+                elif self.weights is not None and not self.weights.exists():
+                    place.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -161,7 +204,8 @@ def _locked(folder: Path) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # a network folder without locks, likewise
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
