@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
 
 from exporter.display import StageDisplay, closing_table, one_line, outcome
 from exporter.errors import AtlasError, TargetError, UsageError
@@ -49,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     console = Console(stderr=True)
     try:
+        if arguments.report:
+            _guard_report(arguments.report, arguments.output)
         if arguments.all:
             return _export_all(arguments, console)
         report = _export(arguments, console)
@@ -57,10 +60,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AtlasError as error:
         if arguments.debug:
             traceback.print_exc()
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
+        line = Text(f"error: {error}", style="red")
+        console.print(line, soft_wrap=True)  # one line, also in a log
         return error.exit_code
     except KeyboardInterrupt:
-        console.print("interrupted; nothing was written", style="yellow")
+        console.print("interrupted; nothing half-written was left", style="yellow")
         return INTERRUPTED
     Console().print(closing_table(report))
     return 0
@@ -83,7 +87,10 @@ def _export_all(arguments: argparse.Namespace, console: Console) -> int:
     from exporter.types import ExportRequest
 
     folders = checkpoints(arguments.all)
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    try:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TargetError(f"{arguments.output}: {error.strerror}", "a folder") from error
     base = _request(arguments, ExportRequest)
     requests = [
         replace(base, target=arguments.output / f"{folder.name}.onnx", model=str(folder))
@@ -140,14 +147,23 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
     )
 
 
+def _guard_report(path: Path, output: Path) -> None:
+    """Refuses, before any work, a report that could not be written after it."""
+    if path.absolute() == output.absolute():
+        raise UsageError(f"--report {path} and the output are one file")
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise TargetError(f"--report {path}", "a file in a folder that exists")
+
+
 def _write_report(report: object, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_text(json.dumps(report, indent=2) + "\n")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise TargetError(f"--report {path} cannot be written: {error.strerror}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _parser() -> argparse.ArgumentParser:
