@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from exporter import metadata as meta
-from exporter.passes.attentions import Attention, find_attentions
+from exporter.passes.attentions import find_attentions
 from exporter.passes.constants import dims
 from exporter.passes.flow import Flow, resolution_step
 from exporter.passes.skips import find_skips
@@ -132,7 +132,8 @@ class _Annotator:
         for attention in self.attentions:
             role, node = attention.role(self.flow), attention.anchor
             self._set(self.by_module[_module(node)], role)
-            for key, value in _operands(attention):
+            operands = ((meta.Q, attention.q), (meta.K, attention.k), (meta.V, attention.v))
+            for key, value in operands:
                 names = [v.name or "" for v in self.flow.graph.inputs]
                 sources = sorted(self.flow.sources(value), key=names.index)
                 node.metadata_props[key] = ",".join(sources)
@@ -251,14 +252,18 @@ class _Annotator:
         for skip in self.skips:
             if not (skip.value.name or "").startswith("skip_"):
                 skip.value.name = f"skip_{skip.id}"
-        shared = [
-            node.outputs[0]
-            for node in self.flow.nodes
-            if self.role[node] == "time_embedding"
-            and len({_module(user) for user in self.flow.users(node)}) > 1
-        ]
-        if shared:
-            shared[-1].name = "temb"
+        for role, name in (("time_embedding", "temb"), ("text", "text")):
+            shared = [
+                node.outputs[0]
+                for node in self.flow.nodes
+                if self.role[node] == role and len(self._blocks(node)) > 1
+            ]
+            for index, value in enumerate(reversed(shared)):
+                value.name = f"{name}_{index}" if index else name
+
+    def _blocks(self, node: ir.Node) -> set[str]:
+        """Blocks that read a node's result: ``mid_block``, ``up_blocks.1``."""
+        return {".".join(_module(user).split(".")[:2]) for user in self.flow.users(node)}
 
 
 def _injects(node: ir.Node, flow: Flow) -> bool:
@@ -270,10 +275,6 @@ def _injects(node: ir.Node, flow: Flow) -> bool:
         return False
     vector = node.inputs[images.index(False)]
     return "timestep" in flow.sources(vector) and len(dims(node.outputs[0]) or ()) >= 3
-
-
-def _operands(attention: Attention) -> tuple[tuple[str, ir.Value], ...]:
-    return ((meta.Q, attention.q), (meta.K, attention.k), (meta.V, attention.v))
 
 
 def _module(node: ir.Node) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import onnx_ir as ir
@@ -157,7 +158,7 @@ class _LocalNames:
         name = "hidden"
         if own == "encoder_hidden_states":
             name = "text"
-        elif value.is_graph_input() or own == "temb" or self._waits(value):
+        elif value.is_graph_input() or self._keeps(value):
             name = own
         return ir.Value(name=self._free(name), shape=value.shape, type=value.type)
 
@@ -170,9 +171,9 @@ class _LocalNames:
         name, path = value.name or "", self.summary.path
         return self._free(name.removeprefix(path + ".").removeprefix(path + "/"))
 
-    def _waits(self, value: ir.Value) -> bool:
-        name = value.name or ""
-        return name.startswith("skip_") and self.summary.side == "up"
+    def _keeps(self, value: ir.Value) -> bool:
+        waits = (value.name or "").startswith("skip_")
+        return _is_named(value) and (not waits or self.summary.side == "up")
 
     def _free(self, name: str) -> str:
         wanted, count = name, 0
@@ -185,8 +186,7 @@ class _LocalNames:
 
 def _is_named(value: ir.Value) -> bool:
     """Whether annotation gave the value a name of its own."""
-    name = value.name or ""
-    return name == "temb" or name.startswith("skip_")
+    return re.fullmatch(r"(temb|text|skip)(_\d+)?", value.name or "") is not None
 
 
 def _inside(node: ir.Node, path: str) -> bool:
