@@ -1,7 +1,7 @@
 import onnx_ir as ir
 import pytest
 
-from exporter.passes.optimizers import Onnxsim, OnnxscriptOptimizer
+from exporter.passes.optimizers import OnnxscriptOptimizer, Onnxsim
 
 PROPS = {"atlas.module": "mid", "atlas.class": "Mid", "atlas.source": "diffusers/mid.py:1"}
 

@@ -5,7 +5,8 @@ from exporter.passes.slice_of_concat import SliceOfConcat
 MAX = 2**63 - 1
 TEXT = """
 g (float[B,4] a, float[B,6] b) => (float[B,N] y)
-<int64[1] start = {{ {start} }}, int64[1] end = {{ {end} }}, int64[1] axis = {{ {axis} }}, float[B,10] c> {{
+<int64[1] start = {{ {start} }}, int64[1] end = {{ {end} }}, int64[1] axis = {{ {axis} }},
+ float[B,10] c> {{
     c = Concat <axis = {concat}> (a, b)
     s = Slice(c, start, end, axis)
     y = Neg(s)

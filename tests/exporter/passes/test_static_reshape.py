@@ -33,7 +33,8 @@ def test_targets_that_names_decide(parse, rewrite, op_types, source, result, tar
 
 
 def test_constant_targets_are_left_alone(parse, rewrite):
-    text = "g (float[B,L,8] x) => (float[B,L,2,4] y) <int64[4] s = {0, 0, 2, 4}> { y = Reshape(x, s) }"
+    text = """
+g (float[B,L,8] x) => (float[B,L,2,4] y) <int64[4] s = {0, 0, 2, 4}> { y = Reshape(x, s) }"""
     rewrite(StaticReshape(), parse(text), modified=False)
 
 

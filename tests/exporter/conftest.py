@@ -1,0 +1,202 @@
+"""Architectures small enough to export in seconds; each is traced once in a test run."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import exporter.graph
+import exporter.pipeline
+from exporter.cli import main
+from exporter.graph import Graph, Run, architecture
+from exporter.lower import lower
+from exporter.report import ExportReport
+from exporter.source import load_source
+from exporter.trace import trace
+from exporter.types import TORCH_DTYPES, ExportRequest, OnProgress, Program, Source, quiet
+
+TWO_LEVELS = {"block_out_channels": [16, 32], "norm_num_groups": 4, "attention_head_dim": 2}
+MICRO = {
+    **TWO_LEVELS,
+    "cross_attention_dim": 16,
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+}
+SIMPLE = {
+    "down_block_types": ["SimpleCrossAttnDownBlock2D", "ResnetDownsampleBlock2D"],
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+    "up_block_types": ["ResnetUpsampleBlock2D", "SimpleCrossAttnUpBlock2D"],
+}
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "micro": MICRO,
+    "tiny": {},
+    "tiny-xl": {"preset": "tiny-xl"},
+    "ddpm": {
+        "preset": "ddpm",
+        **TWO_LEVELS,
+        "attention_head_dim": 8,
+        "layers_per_block": 1,
+        "down_block_types": ["DownBlock2D", "AttnDownBlock2D"],
+        "up_block_types": ["AttnUpBlock2D", "UpBlock2D"],
+    },
+    "text-in-attn1": {
+        **MICRO,
+        "only_cross_attention": True,
+        "use_linear_projection": True,
+        "num_class_embeds": 10,
+        "time_cond_proj_dim": 12,
+    },
+    "added-kv": {
+        **MICRO,
+        **SIMPLE,
+        "resnet_time_scale_shift": "scale_shift",
+        "encoder_hid_dim": 24,
+        "encoder_hid_dim_type": "text_proj",
+    },
+    "resnet-steps": {
+        **MICRO,
+        "down_block_types": ["CrossAttnDownBlock2D", "ResnetDownsampleBlock2D"],
+        "up_block_types": ["ResnetUpsampleBlock2D", "CrossAttnUpBlock2D"],
+        "resnet_skip_time_act": True,
+        "resnet_out_scale_factor": 1.5,
+    },
+    "skip-images": {
+        "preset": "ddpm",
+        **TWO_LEVELS,
+        "block_out_channels": [32, 32],
+        "attention_head_dim": 8,
+        "layers_per_block": 1,
+        "down_block_types": ["SkipDownBlock2D", "AttnSkipDownBlock2D"],
+        "up_block_types": ["AttnSkipUpBlock2D", "SkipUpBlock2D"],
+    },
+    "k-upscaler": {
+        **MICRO,
+        "block_out_channels": [32, 32, 64, 64],
+        "layers_per_block": 2,
+        "attention_head_dim": 8,
+        "norm_num_groups": None,
+        "down_block_types": ["KDownBlock2D", *["KCrossAttnDownBlock2D"] * 3],
+        "mid_block_type": None,
+        "up_block_types": [*["KCrossAttnUpBlock2D"] * 3, "KUpBlock2D"],
+        "only_cross_attention": [False, True, True, True],
+        "time_embedding_type": "fourier",
+        "timestep_post_act": "gelu",
+        "time_cond_proj_dim": 12,
+        "conv_in_kernel": 1,
+        "conv_out_kernel": 1,
+    },
+    "dual": {**MICRO, "dual_cross_attention": True},
+}
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Saves architectures, and exports them with one trace each.
+
+    Attributes:
+        folder: Where they are saved, as pipelines: ``folder/micro/unet``.
+        save: The ``save_unet`` fixture.
+        programs: What was traced, by architecture without opset.
+        graphs: What was built, by architecture.
+    """
+
+    folder: Path
+    save: Callable[..., Path]
+    programs: dict[Any, Program]
+    graphs: dict[Any, Graph]
+
+    def pipeline(self, name: str) -> Path:
+        """Folder of one of ``ARCHITECTURES``; do not change it."""
+        root = self.folder / name
+        if not root.exists():
+            self.save(root / "unet", **ARCHITECTURES[name])
+        return root
+
+    def source(self, name: str) -> Source:
+        return load_source(str(self.pipeline(name)))
+
+    def program(self, name: str) -> Program:
+        source = self.source(name)
+        return self._trace(source, lambda: exporter.graph.build_unet(source), torch.float32)
+
+    def lowered(self, name: str, opset: int = 24) -> Any:
+        return lower(self.program(name), opset)
+
+    def graph(self, name: str, opset: int = 24) -> Graph:
+        """Clone its model before changing it."""
+        return self._build(self.source(name), "fp32", opset, (), Run(quiet))
+
+    def export(
+        self, target: Path, model: str | Path, on_progress: OnProgress = quiet, **wishes: Any
+    ) -> ExportReport:
+        """``pipeline.export``, unchecked unless ``check=True`` is among the wishes."""
+        request = ExportRequest(target, model=str(model), **{"check": False, **wishes})
+        with self.remembering():
+            return exporter.pipeline.export(request, on_progress)
+
+    def main(self, *arguments: str | Path) -> int:
+        """The command line, in this process."""
+        with self.remembering():
+            return main([str(argument) for argument in arguments])
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Within it the pipeline builds no architecture twice."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exporter.pipeline, "build", self._build)
+            yield
+
+    def _build(self, source: Source, dtype: Any, opset: int, kept: Any, run: Run) -> Graph:
+        key = architecture(source, dtype, opset, kept)
+        if key in self.graphs:
+            for stage in ("trace", "lower", "simplify", "annotate"):
+                with run.stage(stage):
+                    pass
+            return self.graphs[key]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(exporter.graph, "trace", self._trace)
+            self.graphs[key] = exporter.graph.build(source, dtype, opset, kept, run)
+        return self.graphs[key]
+
+    def _trace(self, source: Source, build: Any, dtype: Any, kept: Any = ()) -> Program:
+        name = next(name for name, known in TORCH_DTYPES.items() if known == dtype)
+        key = architecture(source, name, 0, kept)
+        if key not in self.programs:
+            self.programs[key] = trace(source, build, dtype, kept)
+        return self.programs[key]
+
+
+@pytest.fixture(scope="session")
+def workshop(
+    tmp_path_factory: pytest.TempPathFactory, save_unet: Callable[..., Path]
+) -> Workshop:
+    return Workshop(tmp_path_factory.mktemp("architectures"), save_unet, {}, {})
+
+
+@pytest.fixture
+def linked(workshop: Workshop, tmp_path: Path) -> Path:
+    """A pipeline folder of its own for each test, to link into."""
+    root = tmp_path / "pipeline"
+    shutil.copytree(workshop.pipeline("micro"), root)
+    return root
+
+
+def listing(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, hidden ones included, with its content."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
+        for path in sorted(folder.rglob("*"))
+    }
+
+
+@pytest.fixture
+def no_litter(tmp_path: Path) -> Iterator[None]:
+    """Holds that the test left its folder as it was at the time of the request."""
+    before = listing(tmp_path)
+    yield
+    assert listing(tmp_path) == before
