@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import traceback
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace, console: Console) -> list[str]:
     target = _target(arguments)
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours is shown
     with StageDisplay(console, quiet=arguments.quiet) as display:
         display.start("imports")
         from exporter.sample.record import record  # seconds of torch: -h should not wait

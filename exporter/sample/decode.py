@@ -33,7 +33,9 @@ class Decoder:
         if not (place / "config.json").is_file():
             raise SourceError(f"no config.json in {inner} or {folder}", do="see --vae")
         try:
-            vae: Any = diffusers.AutoencoderKL.from_pretrained(place, local_files_only=True)
+            vae: Any = diffusers.AutoencoderKL.from_pretrained(
+                place, local_files_only=True, low_cpu_mem_usage=False
+            )
         except Exception as error:  # diffusers raises whatever its parts raise
             reason = " ".join(str(error).split())[:200]
             raise SourceError(f"{place} is not an AutoencoderKL: {reason}") from error

