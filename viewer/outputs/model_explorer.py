@@ -17,6 +17,7 @@ from viewer.offline import write_whole
 from viewer.outputs.figures.figure import count_text, shape_text
 from viewer.outputs.roles import LOOKS, look, shown_role, tint
 from viewer.outputs.scopes import Scopes
+from viewer.outputs.skips import crossings
 from viewer.tree import Node, Value
 
 
@@ -143,16 +144,17 @@ def _group_styles(scopes: Scopes) -> list[dict[str, str]]:
 
 def _overlays(scopes: Scopes) -> list[dict[str, Any]]:
     """Skips as lines over the graph."""
-    atlas, names = scopes.atlas, scopes.names
-    skips = [
-        {
-            "sourceNodeId": names[skip.source],
-            "targetNodeId": names[skip.sink],
-            "label": f"skip {skip.id}: {shape_text(skip.shape)}",
-        }
-        for skip in atlas.skips
-        if skip.source in names and skip.sink in names
-    ]
+    skips = []
+    for skip, value, reader in crossings(scopes.atlas):
+        origin = scopes.origin(scopes.atlas.tree.values[value])
+        if origin is not None:
+            skips.append(
+                {
+                    "sourceNodeId": origin[0],
+                    "targetNodeId": scopes.names[reader],
+                    "label": f"skip {skip.id}: {shape_text(skip.shape)}",
+                }
+            )
     if not skips:
         return []
     overlay = {

@@ -41,7 +41,8 @@ class Scopes:
         for node in tree.leaves:
             within = _module(node)
             alone = shared[node.parent, within] == 1
-            local = (within if alone else f"{within}/{node.op}") if within else node.op
+            op = _clean(_segment(node.op))
+            local = (within if alone else f"{within}/{op}") if within else op
             found[node.id] = _fresh(_under(scopes, node, local), taken)
         return found
 

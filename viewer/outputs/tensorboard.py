@@ -97,7 +97,7 @@ def to_graph(atlas: Atlas) -> GraphDef:
         node.input.extend(_sources(scopes, leaf))
         for key, text in scopes.facts(leaf).items():
             if key != "role":
-                node.attr[key].s = text.encode()
+                node.attr[key].s = _ascii(text)
         _shapes(node, atlas, [tree.values[value] for value in leaf.outputs])
     for value, name in scopes.outputs.items():
         origin = scopes.origin(tree.values[value])
@@ -114,6 +114,11 @@ def _sources(scopes: Scopes, node: Node) -> list[str]:
 
 def _reference(name: str, output: int) -> str:
     return f"{name}:{output}" if output else name
+
+
+def _ascii(text: str) -> bytes:
+    """TensorBoard shows any other byte of an attribute as an octal escape."""
+    return text.replace("×", "x").encode("ascii", "replace")
 
 
 def _device(role: str) -> str:

@@ -10,6 +10,7 @@ from typing import get_args
 from viewer.atlas import Atlas
 from viewer.outputs.figures.columns import columns
 from viewer.outputs.figures.figure import BUS, Arrow, Box, Bus, shape_text
+from viewer.outputs.skips import crossings
 from viewer.tree import Flow, Node, Tree, Value
 
 
@@ -117,8 +118,8 @@ class _Wiring:
         return found
 
     @cached_property
-    def crossing(self) -> set[tuple[int | None, int]]:
-        return {(skip.value, skip.sink) for skip in self.atlas.skips}
+    def crossing(self) -> set[tuple[int, int]]:
+        return {(value, reader) for _, value, reader in crossings(self.atlas)}
 
     def on_bus(self, value: Value, source: int, readers: Iterable[int]) -> list[int]:
         """Readers that get a chip: every block of a U, elsewhere all once they are many."""
