@@ -14,6 +14,7 @@ from viewer.outputs.figures.figure import (
     Box,
     Figure,
     count_text,
+    hidden_text,
     label_text,
     legend_roles,
     shapes_text,
@@ -257,8 +258,7 @@ def _caption(figure: Figure) -> str:
     roles = [_pill(look(role).label, look(role).colour) for role in legend_roles(figure)]
     if roles:
         rows.append(_cell(_table(["".join(roles)], 2)))
-    hidden = f"{figure.hidden} operators on sizes and weights are not drawn."
-    notes = [symbols_text(figure), hidden if figure.hidden else ""]
+    notes = [symbols_text(figure), hidden_text(figure)]
     text = " ".join(note for note in notes if note)
     if text:
         rows.append(_cell(_small(safe(text, 300))))

@@ -156,4 +156,6 @@ class _Builder:
         largest = max((w.shape for w in weights if w.parameter), key=len, default=())
         around = tree.nodes[leaf.parent].module if leaf.parent is not None else ""
         within = leaf.module.removeprefix(around).lstrip(".")
-        return " · ".join(part for part in (within, "×".join(map(str, largest))) if part)
+        heads, size = (leaf.metadata.get(f"atlas.{key}", "") for key in ("heads", "head_dim"))
+        split = f"{heads} heads of {size}" if heads and size else ""
+        return " · ".join(p for p in (within, "×".join(map(str, largest)), split) if p)

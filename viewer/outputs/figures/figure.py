@@ -182,3 +182,15 @@ def symbols_text(figure: Figure) -> str:
     if any("/" in dim for dim in dims):
         said.append("Halves are rounded up.")
     return " ".join(said)
+
+
+def hidden_text(figure: Figure) -> str:
+    """How many operators a figure leaves out; empty for none."""
+    if not figure.hidden:
+        return ""
+    many = (
+        "operators on sizes or weights are"
+        if figure.hidden > 1
+        else "operator on sizes or weights is"
+    )
+    return f"{figure.hidden} {many} not drawn."
