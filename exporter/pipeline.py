@@ -261,9 +261,9 @@ def _versions() -> dict[str, str]:
 def _validate(path: Path) -> None:
     try:
         onnx.checker.check_model(str(path), full_check=True)
-    except onnx.checker.ValidationError as error:
-        first = str(error).strip().splitlines()[0]
-        raise GraphError(f"onnx.checker refuses the graph: {first}") from error
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise GraphError(f"onnx.checker refuses the graph: {reason}") from error
 
 
 def _check(

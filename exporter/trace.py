@@ -94,6 +94,7 @@ def trace(
             do="report it with the model's config.json",
         ) from error
     _drop_no_ops(exported.graph)
+    _promote_cat(exported.graph)
     classes = {
         path: f"{type(m).__module__}.{type(m).__qualname__}"
         for path, m in unet.named_modules()
@@ -144,6 +145,29 @@ def _axes(
             if isinstance(name, str) and isinstance(size, torch.SymInt):
                 axes.setdefault(str(size), name)
     return axes
+
+
+def _promote_cat(graph: torch.fx.Graph) -> None:
+    """Casts the operands of a ``cat`` of several dtypes to that of its result.
+
+    torch promotes them inside the operator, ONNX does not; SDXL in half precision joins
+    ``text_embeds`` with a float32 sinusoid. torch.onnx inserts casts for other operators.
+    """
+    aten = torch.ops.aten
+    for node in graph.find_nodes(op="call_function", target=aten.cat.default):
+        wanted = node.meta["val"].dtype
+        operands = []
+        for operand in node.args[0]:
+            if operand.meta["val"].dtype != wanted:
+                with graph.inserting_before(node):
+                    cast = graph.call_function(
+                        aten._to_copy.default, (operand,), {"dtype": wanted}
+                    )
+                cast.meta = {**node.meta, "val": operand.meta["val"].to(wanted)}
+                operands.append(cast)
+            else:
+                operands.append(operand)
+        node.args = (operands, *node.args[1:])
 
 
 def _drop_no_ops(graph: torch.fx.Graph) -> None:

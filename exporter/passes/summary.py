@@ -168,7 +168,7 @@ def _ids(nodes: Sequence[ir.Node], key: str) -> tuple[int, ...]:
 
 
 def _is_parameter(value: ir.Value) -> bool:
-    return value.is_initializer() and not (value.name or "").startswith("ints_")
+    return value.is_initializer() and isinstance(value.const_value, ir.ExternalTensor)
 
 
 def _size(value: ir.Value) -> int:
