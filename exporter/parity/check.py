@@ -33,6 +33,7 @@ def check(
     cases: Sequence[ParityCase] | None = None,
     provider: Provider = "auto",
     dtype: Dtype = "fp32",
+    keep_fp32: Sequence[str] = (),
     atol: float | None = None,
     rtol: float | None = None,
     floor: bool = True,
@@ -51,6 +52,7 @@ def check(
             than the traced one, 1, 32 and 77 tokens).
         provider: Where ONNX Runtime runs.
         dtype: Dtype of the file.
+        keep_fp32: Modules of the file that compute in float32 all the same.
         atol: Absolute tolerance; None for the dtype's default.
         rtol: Relative tolerance; None for the dtype's default.
         floor: Measure the noise floor, and judge by it unless a tolerance is given.
@@ -74,7 +76,9 @@ def check(
         raise UsageError("no cases to check", "at least one")
     step = _Steps(on_progress, 2 * len(cases))
     device = "cuda" if obtained == "cuda" and torch.cuda.is_available() else "cpu"
-    asked = answers(source, dtype, cases, floor=floor, device=device, on_case=step)
+    asked = answers(
+        source, dtype, cases, floor=floor, device=device, keep_fp32=keep_fp32, on_case=step
+    )
     torch_peak = peak_memory()
     session = open_session(onnx_path, provider)
     results = []

@@ -87,6 +87,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
             cases=cases,
             provider=arguments.provider,
             dtype=dtype,
+            keep_fp32=contract.keep_fp32,
             atol=arguments.atol,
             rtol=arguments.rtol,
             floor=arguments.floor,
@@ -101,10 +102,11 @@ def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
                 source,
                 _case_to_search(report.cases),
                 dtype=dtype,
+                keep_fp32=contract.keep_fp32,
                 provider=arguments.provider,
                 on_progress=display.progress,
             )
-        trajectories = _trajectories(arguments, source, dtype, display.progress)
+        trajectories = _trajectories(arguments, contract, source, dtype, display.progress)
     seconds = time.perf_counter() - start
     return Outcome(arguments.file.name, report, location, trajectories, seconds)
 
@@ -172,7 +174,11 @@ def _case_to_search(results: Sequence[Any]) -> ParityCase:
 
 
 def _trajectories(
-    arguments: argparse.Namespace, source: Source, dtype: Any, progress: OnProgress
+    arguments: argparse.Namespace,
+    contract: Contract,
+    source: Source,
+    dtype: Any,
+    progress: OnProgress,
 ) -> Any:
     if not arguments.trajectory:
         return ()
@@ -189,6 +195,7 @@ def _trajectories(
         scheduler_config=_scheduler_config(arguments.model),
         guidance=arguments.guidance,
         dtype=dtype,
+        keep_fp32=contract.keep_fp32,
         provider=arguments.provider,
         floor=arguments.floor,
         on_progress=progress,

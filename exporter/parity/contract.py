@@ -62,6 +62,12 @@ class Contract:
         return _DTYPES[self.types["sample"]]
 
     @property
+    def keep_fp32(self) -> tuple[str, ...]:
+        """Modules that compute in float32 in a half file of ours."""
+        weights = json.loads(self.metadata.get(meta.PREFIX + "weights", "{}"))
+        return tuple(weights.get("keep_fp32", ()))
+
+    @property
     def model(self) -> Model | None:
         """What it was made from, if it is one of ours."""
         name = self.metadata.get(meta.PREFIX + "model")

@@ -1,4 +1,4 @@
-"""Runs a module in another floating dtype without converting, or copying, its parameters."""
+"""Runs a module in another precision without converting, or copying, its parameters."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 _CASTS = {
     torch.Tensor.float: torch.float32,
@@ -49,3 +49,44 @@ class ComputeIn(TorchFunctionMode):
         if isinstance(value, torch.dtype):
             return self.dtype if value.is_floating_point else value
         return value
+
+
+class HalfStorage(TorchFunctionMode):
+    """Every torch call on half tensors computes in float32 and rounds what it returns.
+
+    That is what a GPU does: products accumulate in float32, values between operators are half.
+    PyTorch's own half kernels on a CPU are another set of roundings on every machine. Casts
+    that the code asks for are left alone, so what diffusers or a kept module computes in
+    float32 stays there.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Casts half tensors up, calls, and rounds the results to the type they would have."""
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in ("__get__", "to") or func in _CASTS:
+            return func(*args, **kwargs)
+        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        half = next((x.dtype for x in tensors if x.dtype in _HALVES), None)
+        if half is None:
+            return func(*args, **kwargs)
+        args, kwargs = tree_map(_widened, (args, kwargs))
+        result = func(*args, **kwargs)
+        if any(x.dtype is torch.float32 and x.ndim for x in tensors):
+            return result  # PyTorch's own promotion
+        return tree_map(lambda value: _rounded(value, half), result)
+
+
+_HALVES = frozenset({torch.float16, torch.bfloat16})
+
+
+def _widened(value: Any) -> Any:
+    half = isinstance(value, torch.Tensor) and value.dtype in _HALVES
+    return value.float() if half else value
+
+
+def _rounded(value: Any, half: torch.dtype) -> Any:
+    wide = isinstance(value, torch.Tensor) and value.dtype is torch.float32
+    return value.to(half) if wide else value

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
 from exporter.parity.memory import give_back
 from exporter.parity.metrics import Array
-from exporter.parity.precision import ComputeIn
+from exporter.parity.precision import ComputeIn, HalfStorage
 from exporter.parity.providers import without_tf32
 from exporter.types import TORCH_DTYPES, Dtype, Source
 from exporter.weights.unet import load_unet
@@ -31,9 +32,9 @@ class Answer:
         reference: What ONNX Runtime is compared with. fp32: PyTorch in float32. fp16 and bf16:
             PyTorch in float32 *on the rounded weights and inputs*, since PyTorch's own half
             arithmetic is no better a judge than ONNX Runtime's.
-        native: PyTorch computed in the file's dtype; None without a floor.
+        native: PyTorch in the file's dtype; None without a floor. See ``precisions``.
         truth: One precision higher: float64 for fp32, else ``reference``; None likewise.
-        seconds: Wall time of the run in the file's dtype (the reference's without a floor).
+        seconds: Wall time of the reference run.
     """
 
     case: ParityCase
@@ -44,19 +45,50 @@ class Answer:
 
 
 @contextmanager
-def loaded(source: Source, dtype: Dtype, device: str = "cpu") -> Iterator[torch.nn.Module]:
-    """The UNet with its weights rounded to ``dtype``.
+def loaded(
+    source: Source, dtype: Dtype, device: str = "cpu", keep_fp32: Sequence[str] = ()
+) -> Iterator[torch.nn.Module]:
+    """The UNet with its weights rounded to ``dtype``, those of kept modules excepted.
 
     At the end its parameters are let go of whoever still holds the module: ONNX Runtime needs
     the memory next.
     """
-    unet = load_unet(source, TORCH_DTYPES[dtype]).eval().to(device)
+    unet = load_unet(source, TORCH_DTYPES[dtype]).eval()
+    for path in keep_fp32:
+        _keep_fp32(unet, path, source, TORCH_DTYPES[dtype])
+    unet.to(device)
     try:
         with torch.inference_mode(), without_tf32():
             yield unet
     finally:
         torch.nn.Module.to_empty(unet, device="meta")
         give_back()
+
+
+def _keep_fp32(unet: torch.nn.Module, path: str, source: Source, dtype: torch.dtype) -> None:
+    """One module in float32 on unrounded weights, between casts, as the exporter traces it."""
+    module = unet.get_submodule(path)
+    for name, parameter in module.named_parameters():
+        full = f"{path}.{name}" if path else name
+        parameter.data = source.weights.read(full).float()
+
+    def enter(_: torch.nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        moved: tuple[Any, Any] = _cast((args, kwargs), dtype, torch.float32)
+        return moved
+
+    def leave(_: torch.nn.Module, __: Any, output: Any) -> Any:
+        return _cast(output, torch.float32, dtype)
+
+    module.register_forward_pre_hook(enter, with_kwargs=True)
+    module.register_forward_hook(leave)
+
+
+def _cast(values: Any, old: torch.dtype, new: torch.dtype) -> Any:
+    def one(value: Any) -> Any:
+        moves = isinstance(value, torch.Tensor) and value.dtype == old
+        return value.to(new) if moves else value
+
+    return tree_map(one, values)
 
 
 def call(unet: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -79,9 +111,17 @@ def call(unet: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Ten
     return output
 
 
-def precise(dtype: Dtype) -> ComputeIn:
-    """The precision that truth is computed in: float64, or float32 for half types."""
-    return ComputeIn(torch.float64 if dtype == "fp32" else torch.float32)
+def precisions(
+    dtype: Dtype,
+) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """The contexts of the reference run and of the run whose distance to it is the floor.
+
+    fp32: PyTorch as it is, and PyTorch in float64. Half types: PyTorch in float32 on the
+    rounded weights, and PyTorch with every value between operators rounded to the type.
+    """
+    if dtype == "fp32":
+        return nullcontext(), ComputeIn(torch.float64)
+    return ComputeIn(torch.float32), HalfStorage()
 
 
 def answers(
@@ -91,6 +131,7 @@ def answers(
     *,
     floor: bool = True,
     device: str = "cpu",
+    keep_fp32: Sequence[str] = (),
     on_case: Callable[[ParityCase], None] = lambda _: None,
 ) -> list[Answer]:
     """Ask PyTorch every case, then let go of it.
@@ -101,10 +142,11 @@ def answers(
         cases: What to ask.
         floor: Also compute what the noise floor needs, at two to three times the cost.
         device: Where PyTorch runs.
+        keep_fp32: Modules of the file that compute in float32.
         on_case: Called after each case.
     """
     found = []
-    with loaded(source, dtype, device) as unet:
+    with loaded(source, dtype, device, keep_fp32) as unet:
         for case in cases:
             found.append(_answer(unet, case, make_inputs(case, source, dtype), dtype, floor))
             on_case(case)
@@ -118,25 +160,22 @@ def _answer(
     dtype: Dtype,
     floor: bool,
 ) -> Answer:
-    native = truth = None
-    seconds = 0.0
-    if dtype == "fp32" or floor:
-        native, seconds = _timed(unet, inputs, None)
-    if dtype != "fp32" or floor:
-        truth, truth_seconds = _timed(unet, inputs, precise(dtype))
-        seconds = seconds or truth_seconds
-    reference = native if dtype == "fp32" else truth
-    assert reference is not None  # one of the two runs above
-    return Answer(
-        case, reference, native if floor else None, truth if floor else None, seconds
-    )
+    first, second = precisions(dtype)
+    reference, seconds = _timed(unet, inputs, first)
+    if not floor:
+        return Answer(case, reference, None, None, seconds)
+    other, _ = _timed(unet, inputs, second)
+    native, truth = (reference, other) if dtype == "fp32" else (other, reference)
+    return Answer(case, reference, native, truth, seconds)
 
 
 def _timed(
-    unet: torch.nn.Module, inputs: Mapping[str, torch.Tensor], mode: ComputeIn | None
+    unet: torch.nn.Module,
+    inputs: Mapping[str, torch.Tensor],
+    mode: AbstractContextManager[Any],
 ) -> tuple[Array, float]:
     start = time.perf_counter()
-    with mode or nullcontext():
+    with mode:
         output = call(unet, inputs)
     if output.dtype not in (torch.float32, torch.float64):
         output = output.float()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from exporter.parity.cases import ParityCase
 from exporter.parity.check import OUTPUT
 from exporter.parity.inputs import make_inputs, schedule_of
 from exporter.parity.metrics import Array, compare
-from exporter.parity.reference import call, loaded, precise
+from exporter.parity.reference import call, loaded, precisions
 from exporter.parity.report import json_safe
 from exporter.parity.session import open_session
 from exporter.parity.tolerance import DEFAULTS
@@ -109,6 +108,7 @@ def run_trajectories(
     scheduler_config: Mapping[str, Any] | None = None,
     guidance: float = GUIDANCE,
     dtype: Dtype = "fp32",
+    keep_fp32: Sequence[str] = (),
     provider: Provider = "auto",
     floor: bool = True,
     on_progress: OnProgress = quiet,
@@ -130,6 +130,7 @@ def run_trajectories(
             unconditional and the conditional half. Not for models without text, nor for those
             that read the guidance scale themselves.
         dtype: Dtype of the file.
+        keep_fp32: Modules of the file that compute in float32.
         provider: Where ONNX Runtime runs.
         floor: Also run PyTorch in higher precision, to know the drift that is unavoidable.
         on_progress: Told after each step of each run.
@@ -145,6 +146,7 @@ def run_trajectories(
         guidance if guided else 1.0,
         steps,
         {**schedule_of(source), **(scheduler_config or {})},
+        keep_fp32,
     )
     lengths = sum(len(_scheduler(s, setup.config, steps).timesteps) for s in schedulers)
     count = _Count(on_progress, lengths * (3 if floor else 2))
@@ -170,16 +172,14 @@ def _torch_runs(
     setup: _Setup, schedulers: Sequence[str], count: _Count, *, floor: bool
 ) -> tuple[dict[str, _Run], dict[str, _Run]]:
     """The reference, and the run in the other precision that tells the floor."""
-    modes: list[AbstractContextManager[Any]] = [nullcontext(), precise(setup.dtype)]
-    if setup.dtype != "fp32":
-        modes.reverse()
-    with loaded(setup.source, setup.dtype) as unet:
+    first, second = precisions(setup.dtype)
+    with loaded(setup.source, setup.dtype, keep_fp32=setup.keep_fp32) as unet:
         denoise = functools.partial(call, unet)
-        with modes[0]:
+        with first:
             reference = {s: setup.sample(s, denoise, count) for s in schedulers}
         if not floor:
             return reference, {}
-        with modes[1]:
+        with second:
             return reference, {s: setup.sample(s, denoise, count) for s in schedulers}
 
 
@@ -203,6 +203,7 @@ class _Setup:
     guidance: float
     steps: int
     config: Mapping[str, Any]
+    keep_fp32: Sequence[str]
 
     def sample(self, scheduler: str, denoise: _Denoise, count: Callable[[], None]) -> _Run:
         """Timestep and latents after every step."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import torch
 
 from exporter.parity.locate.match import Point
 from exporter.parity.locate.record import Heard, listening
-from exporter.parity.reference import call, precise
+from exporter.parity.reference import call, precisions
 from exporter.types import TORCH_DTYPES, Dtype
 
 
@@ -37,8 +35,7 @@ def points(
     """
     kept: list[Heard] = []
     floors: list[float] = []
-    modes: list[AbstractContextManager[Any]] = [nullcontext(), precise(dtype)]
-    reference, other = modes if dtype == "fp32" else modes[::-1]
+    reference, other = precisions(dtype)
     with (
         reference,
         listening(unet, lambda h: kept.append(_copy(h)), outputs=outputs, calls=calls),

@@ -46,6 +46,7 @@ class _Target:
     path: Path
     source: Source
     dtype: Dtype
+    keep_fp32: Sequence[str]
     provider: Provider
     inputs: Mapping[str, torch.Tensor]
 
@@ -56,6 +57,7 @@ def locate(
     case: ParityCase,
     *,
     dtype: Dtype = "fp32",
+    keep_fp32: Sequence[str] = (),
     provider: Provider = "auto",
     on_progress: OnProgress = quiet,
 ) -> Location:
@@ -66,6 +68,7 @@ def locate(
         source: The UNet it should equal.
         case: The input to search on; small ones cost less memory.
         dtype: Dtype of the file.
+        keep_fp32: Modules of the file that compute in float32 all the same.
         provider: Where ONNX Runtime runs.
         on_progress: Told after each of the four steps.
 
@@ -79,7 +82,9 @@ def locate(
     """
     start = time.perf_counter()
     inputs = make_inputs(case, source, dtype)
-    search = _Search(_Target(onnx_path, source, dtype, provider, inputs), on_progress)
+    search = _Search(
+        _Target(onnx_path, source, dtype, keep_fp32, provider, inputs), on_progress
+    )
     found = search.run()
     seconds = time.perf_counter() - start
     return replace(found, case=case.name, seconds=seconds, peak_memory=peak_memory())
@@ -127,19 +132,20 @@ class _Search:
         self._tell(Progress("locate", self._steps, 4, "steps"))
 
     def _modules(self) -> tuple[frozenset[str], list[Point]]:
-        with loaded(self.target.source, self.target.dtype) as unet:
+        target = self.target
+        with loaded(target.source, target.dtype, keep_fp32=target.keep_fp32) as unet:
             holders = {
                 path for path, module in unet.named_modules() if list(module.children())
             }
             top = {path for path, _ in unet.named_children()}
             self.modules = frozenset(path for path, _ in unet.named_modules())
             blocks = frozenset(holders | top)
-            found = points(unet, self.target.inputs, self.target.dtype, outputs=blocks)
+            found = points(unet, target.inputs, target.dtype, outputs=blocks)
         return blocks, found
 
     def _ask(self, outputs: Collection[str], calls: Collection[str] = ()) -> list[Point]:
         target = self.target
-        with loaded(target.source, target.dtype) as unet:
+        with loaded(target.source, target.dtype, keep_fp32=target.keep_fp32) as unet:
             return points(unet, target.inputs, target.dtype, outputs=outputs, calls=calls)
 
     def _values(self, flat: Flat, values: Iterable[ir.Value]) -> dict[ir.Value, Array]:

@@ -7,6 +7,7 @@ import faults
 import pytest
 
 from exporter.parity import ParityCase, check
+from exporter.parity.contract import read_contract
 from exporter.parity.locate import locate
 from exporter.pipeline import export
 from exporter.source import load_source
@@ -99,3 +100,15 @@ def test_fp16_overflow_is_found_with_the_modules_to_keep_in_fp32(
     assert found.finding.operands
     assert all(operand.nonfinite == 0 for operand in found.finding.operands)
     assert found.keep_fp32 == ("down_blocks.1.resnets.0",)
+    kept = tmp_path / "kept.onnx"
+    export(
+        ExportRequest(
+            kept, model=str(tmp_path), dtype="fp16", check=False, keep_fp32=found.keep_fp32
+        )
+    )
+    assert read_contract(kept).keep_fp32 == found.keep_fp32
+    report = check(
+        kept, source, cases=[CASE], dtype="fp16", keep_fp32=found.keep_fp32, provider="cpu"
+    )
+    assert report.passed
+    assert report.worst.floor is not None
