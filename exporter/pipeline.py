@@ -274,6 +274,7 @@ def _check(
         source,
         provider=request.provider,
         dtype=dtype,
+        keep_fp32=request.keep_fp32,
         atol=request.atol,
         rtol=request.rtol,
         on_progress=progress,
