@@ -154,7 +154,8 @@ def _promote_cat(graph: torch.fx.Graph) -> None:
     ``text_embeds`` with a float32 sinusoid. torch.onnx inserts casts for other operators.
     """
     aten = torch.ops.aten
-    for node in graph.find_nodes(op="call_function", target=aten.cat.default):
+    joins = {aten.cat.default, aten.concat.default, aten.concatenate.default}
+    for node in [node for node in graph.nodes if node.target in joins]:
         wanted = node.meta["val"].dtype
         operands = []
         for operand in node.args[0]:
