@@ -74,22 +74,6 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "down_block_types": ["SkipDownBlock2D", "AttnSkipDownBlock2D"],
         "up_block_types": ["AttnSkipUpBlock2D", "SkipUpBlock2D"],
     },
-    "k-upscaler": {
-        **MICRO,
-        "block_out_channels": [32, 32, 64, 64],
-        "layers_per_block": 2,
-        "attention_head_dim": 8,
-        "norm_num_groups": None,
-        "down_block_types": ["KDownBlock2D", *["KCrossAttnDownBlock2D"] * 3],
-        "mid_block_type": None,
-        "up_block_types": [*["KCrossAttnUpBlock2D"] * 3, "KUpBlock2D"],
-        "only_cross_attention": [False, True, True, True],
-        "time_embedding_type": "fourier",
-        "timestep_post_act": "gelu",
-        "time_cond_proj_dim": 12,
-        "conv_in_kernel": 1,
-        "conv_out_kernel": 1,
-    },
     "dual": {**MICRO, "dual_cross_attention": True},
 }
 

@@ -1,0 +1,75 @@
+"""The lowered graph: weights as inputs, named shapes, origins."""
+
+import onnx_ir as ir
+import pytest
+import torch
+
+from exporter import metadata as meta
+from exporter.errors import GraphError
+from exporter.lower import lower
+from exporter.passes.constants import dims
+from exporter.weights.unet import build_unet
+
+
+@pytest.fixture
+def model(workshop):
+    return workshop.lowered("micro")
+
+
+def test_inputs_come_first_and_parameters_after(model, workshop):
+    names = [value.name for value in model.graph.inputs]
+    specs = workshop.source("micro").inputs
+    assert names[: len(specs)] == [spec.name for spec in specs]
+    assert [dims(v) for v in model.graph.inputs[: len(specs)]] == [s.shape for s in specs]
+    parameters = dict(build_unet(workshop.source("micro")).named_parameters())
+    assert set(names[len(specs) :]) <= set(parameters)
+    for value in model.graph.inputs[len(specs) :]:
+        assert dims(value) == tuple(parameters[value.name].shape)
+        assert value.dtype == ir.DataType.FLOAT
+        assert value.const_value is None
+
+
+def test_there_is_one_output(model):
+    (output,) = model.graph.outputs
+    assert output.name == "out_sample"
+    assert dims(output) == ("B", 4, "H", "W")
+
+
+@pytest.mark.parametrize("opset", [20, 24])
+def test_the_opset_is_the_one_asked_for(workshop, opset):
+    model = workshop.lowered("micro", opset)
+    assert model.opset_imports[""] == opset
+    kinds = {node.op_type for node in model.graph}
+    assert ("Attention" in kinds) == (opset == 24)
+
+
+def test_nodes_know_their_module_and_line(model, workshop):
+    modules = dict(build_unet(workshop.source("micro")).named_modules())
+    known = [node.metadata_props for node in model.graph if node.metadata_props]
+    assert len(known) > 0.5 * model.graph.num_nodes()
+    for props in known:
+        assert props[meta.MODULE] in modules
+        assert props.get(meta.SOURCE, "diffusers/").startswith("diffusers/")
+        assert not any(key.startswith("pkg.torch") for key in props)
+
+
+def test_an_operator_without_translation_is_one_line(workshop, monkeypatch):
+    def refuse(*_, **__):
+        raise torch.onnx.OnnxExporterError("no decomposition") from KeyError("aten.unheard_of")
+
+    monkeypatch.setattr(torch.onnx, "export", refuse)
+    with pytest.raises(GraphError, match=r"aten\.unheard_of") as caught:
+        lower(workshop.program("micro"), 24)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.xfail(
+    raises=(GraphError, FutureWarning, AssertionError),
+    reason="buffers outside the state dict and lifted constants become inputs without a value",
+)
+def test_constants_of_a_module_keep_their_values(workshop):
+    """``register_buffer(persistent=False)``: no checkpoint holds them."""
+    model, source = workshop.lowered("skip-images"), workshop.source("skip-images")
+    stored = set(build_unet(source).state_dict())
+    names = {value.name for value in model.graph.inputs}
+    assert names <= stored | {spec.name for spec in source.inputs}
