@@ -25,7 +25,7 @@ def draw(atlas: Atlas, depth: int, module: str = "") -> Figure:
         TargetError: The model has no such module.
     """
     root = find_module(atlas, module) if module else None
-    builder = _Builder(atlas)
+    builder = _Builder(atlas, {None: root.module if root else ""})
     for item in _inside(atlas, root) if root else _top(atlas):
         builder.add(item, depth, None)
     closed = Closed(tuple(builder.boxes), builder.owner)
@@ -96,6 +96,7 @@ def _top(atlas: Atlas) -> list[_Item]:
 @dataclass
 class _Builder:
     atlas: Atlas
+    modules: dict[int | None, str]  # of each frame, and of the whole
     boxes: list[Box] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
     owner: dict[int, int] = field(default_factory=dict)
@@ -106,11 +107,14 @@ class _Builder:
         tree = self.atlas.tree
         inside = [leaf for node in item.nodes for leaf in tree.inside(node)]
         drawn = [n for n in inside if n.kind == "op" and not is_bookkeeping(tree, n)]
+        if len(drawn) == 1 and depth > 1:
+            item = _item(self.atlas, drawn[0])  # a frame around one operator says nothing
         if not drawn:
             self.hidden += not item.children
         elif item.children and depth > (2 if self.is_beside(item) else 1):
             opened = Frame(len(self.frames), item.title, item.note, item.role, frame)
             self.frames.append(opened)
+            self.modules[opened.id] = item.nodes[0].module if len(item.nodes) == 1 else ""
             for child in item.children:
                 self.add(_item(self.atlas, tree.nodes[child]), depth - 1, opened.id)
         else:
@@ -132,7 +136,7 @@ class _Builder:
             len(self.boxes),
             "call" if item.children else "op",
             item.title,
-            item.note if item.children else self.operator_note(first),
+            item.note if item.children else self.operator_note(first, frame),
             item.role,
             level=first.level,
             frame=frame,
@@ -145,7 +149,7 @@ class _Builder:
                 return replace(box, strip=roles, size=block.shape)
         return box
 
-    def operator_note(self, leaf: Node) -> str:
+    def operator_note(self, leaf: Node, frame: int | None) -> str:
         """Where it stands and the weights it applies, also those behind a Transpose."""
         tree = self.atlas.tree
         weights = list(leaf.weights)
@@ -154,8 +158,7 @@ class _Builder:
             if producer is not None and is_bookkeeping(tree, tree.nodes[producer]):
                 weights += tree.nodes[producer].weights
         largest = max((w.shape for w in weights if w.parameter), key=len, default=())
-        around = tree.nodes[leaf.parent].module if leaf.parent is not None else ""
-        within = leaf.module.removeprefix(around).lstrip(".")
+        within = leaf.module.removeprefix(self.modules.get(frame, "")).lstrip(".")
         heads, size = (leaf.metadata.get(f"atlas.{key}", "") for key in ("heads", "head_dim"))
         split = f"{heads} heads of {size}" if heads and size else ""
         return " · ".join(p for p in (within, "×".join(map(str, largest)), split) if p)

@@ -170,6 +170,7 @@ _SYMBOLS = {
     "H": "H, W: latent height and width.",
     "HW": "HW: image tokens.",
     "S": "S: text tokens.",
+    "T": "T: timesteps, 1 or B.",
 }
 
 

@@ -102,7 +102,8 @@ def box_width(box: Box) -> float:
     aside = sum(text_width(chip, 6.5) + 5 for chip in chips)
     title, note = text_width(box.title, 8, bold=True), text_width(box.note, 7)
     if not box.strip:
-        return title + note + aside + 16
+        framed = 0.0 if box.frame is None else 104.0  # a line must clear the frame's title
+        return max(title + note + aside + 16, framed)
     strip = sum(text_width(look(role).short, 6.5) + 8 for role in box.strip)
     head = title + text_width(count_text(box.params), 7) + 12
     return max(strip, head, note + aside + 6, 120) + 16
