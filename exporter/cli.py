@@ -213,10 +213,11 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what to write")
     group.add_argument(
         "--weights",
-        choices=("auto", "link", "copy"),
+        choices=("auto", "link", "copy", "packed"),
         default="auto",
         help="link: point into the checkpoint's own safetensors file, copying nothing; copy: "
-        "one .safetensors beside the .onnx, still loadable by diffusers; auto links when it "
+        "one .safetensors beside the .onnx, still loadable by diffusers; packed: a copy with "
+        "matrices transposed for ONNX Runtime, no longer for diffusers; auto links when it "
         "can (default)",
     )
     group.add_argument(

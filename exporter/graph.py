@@ -56,6 +56,17 @@ class Graph:
         return [v.name for v in self.model.graph.inputs if v.name and v.name not in names]
 
     @property
+    def turned(self) -> frozenset[str]:
+        """Parameters that nothing reads but Transposes: matrices a file may store turned."""
+        values = {value.name or "": value for value in self.model.graph.inputs}
+        return frozenset(
+            name
+            for name in self.parameters
+            if len(values[name].shape or ()) == 2
+            and all(use.node.op_type == "Transpose" for use in values[name].uses())
+        )
+
+    @property
     def weight_transposes(self) -> int:
         """Nodes that only turn a stored weight; what linking costs."""
         parameters = set(self.parameters)

@@ -25,7 +25,15 @@ from exporter.parity.memory import peak_memory
 from exporter.parity.providers import choose, require_dtype
 from exporter.parity.tolerance import resolve
 from exporter.passes.docstrings import model_doc
-from exporter.publish import Stage, attach, guard_target, guard_weights, staged, write
+from exporter.publish import (
+    Stage,
+    attach,
+    drop_transposes,
+    guard_target,
+    guard_weights,
+    staged,
+    write,
+)
 from exporter.report import ExportReport
 from exporter.source import load_source
 from exporter.types import (
@@ -108,8 +116,12 @@ def export(
         graph = graphs[key]
         model = graph.model.clone()
         with run.stage("weights"):
+            turned = graph.turned if request.weights == "packed" else frozenset()
             specs, files = stored.result()
+            if not specs:
+                specs, files = _store(request, source, stage, dtype, on_progress, turned)
             attach(model, specs, stage.onnx.parent, graph.parameters)
+            drop_transposes(model, turned)
         if not request.flat:
             with run.stage("fold"):
                 fold(model, graph.program.classes)
@@ -171,7 +183,9 @@ def _copies(request: ExportRequest, source: Source, target: Path, dtype: torch.d
     if request.weights == "link":
         link_weights(source.weights, folder, dtype, kept)  # raises where it cannot
         return False
-    return request.weights == "copy" or bool(can_link(source.weights, folder, dtype, kept))
+    return request.weights in ("copy", "packed") or bool(
+        can_link(source.weights, folder, dtype, kept)
+    )
 
 
 @contextmanager
@@ -196,12 +210,29 @@ def _beside(work: Callable[[OnProgress], _T], on_progress: OnProgress) -> Iterat
 
 
 def _store(
-    request: ExportRequest, source: Source, stage: Stage, dtype: Dtype, progress: OnProgress
+    request: ExportRequest,
+    source: Source,
+    stage: Stage,
+    dtype: Dtype,
+    progress: OnProgress,
+    turned: frozenset[str] | None = None,
 ) -> tuple[Mapping[str, TensorSpec], Mapping[str, str]]:
-    """Copies the weights, or finds and hashes them where they lie."""
+    """Copies the weights, or finds and hashes them where they lie.
+
+    Nothing when matrices are to be turned and which ones is not known before the graph is.
+    """
     wanted, kept = TORCH_DTYPES[dtype], request.keep_fp32
+    if request.weights == "packed" and turned is None:
+        return {}, {}
     if stage.weights is not None:
-        stored = copy_weights(source.weights, stage.weights, wanted, progress, keep_fp32=kept)
+        stored = copy_weights(
+            source.weights,
+            stage.weights,
+            wanted,
+            progress,
+            keep_fp32=kept,
+            turned=turned or (),
+        )
         return stored.specs, {stage.weights.name: stored.sha256}
     folder = stage.target.parent.resolve()
     specs = link_weights(source.weights, folder, wanted, kept)
@@ -229,7 +260,7 @@ def _weights_facts(
         "source": "random" if random else "checkpoint",
         **({"seed": request.seed} if random else {}),
         "description": source.weights.description,
-        "mode": "copy" if copy else "link",
+        "mode": "packed" if request.weights == "packed" else "copy" if copy else "link",
         "dtype": dtype,
         **({"keep_fp32": list(request.keep_fp32)} if request.keep_fp32 else {}),
         "parameters": parameters,

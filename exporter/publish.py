@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,18 @@ def attach(
         )
         graph.inputs.remove(value)
         graph.register_initializer(value)
+
+
+def drop_transposes(model: ir.Model, turned: Collection[str]) -> None:
+    """Removes the Transposes of parameters that the file stores turned already."""
+    for name in turned:
+        value = model.graph.initializers[name]
+        tensor = value.const_value
+        assert tensor is not None
+        value.shape = ir.Shape(list(tensor.shape.numpy()))
+        for node in [use.node for use in value.uses()]:
+            node.outputs[0].replace_all_uses_with(value)
+            model.graph.remove(node, safe=True)
 
 
 def write(model: ir.Model, path: Path, properties: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import torch
 
 Dtype = Literal["fp32", "fp16", "bf16"]
 Provider = Literal["auto", "cpu", "cuda"]
-WeightsMode = Literal["auto", "link", "copy"]
+WeightsMode = Literal["auto", "link", "copy", "packed"]
 
 TORCH_DTYPES: Mapping[Dtype, torch.dtype] = {
     "fp32": torch.float32,

@@ -7,6 +7,7 @@ import mmap
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -32,7 +33,8 @@ class Checkpoint:
         self._files = tuple(files)
         self._tensors = dict(tensors)
         self._description = description
-        self._maps: dict[Path, mmap.mmap] = {}
+        # Weak: pages count as ours until the last tensor on them is gone, and no longer.
+        self._maps: WeakValueDictionary[Path, mmap.mmap] = WeakValueDictionary()
 
     @classmethod
     def open(cls, path: Path) -> Checkpoint:
@@ -133,13 +135,13 @@ class Checkpoint:
         assert spec.file is not None
         if spec.nbytes == 0 or spec.offset % spec.dtype.itemsize:
             return self.read(name)  # torch wants aligned data; old writers did not pad
-        if spec.file not in self._maps:
+        mapped = self._maps.get(spec.file)
+        if mapped is None:
             with spec.file.open("rb") as file:
-                self._maps[spec.file] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            self._maps[spec.file] = mapped
         count = spec.nbytes // spec.dtype.itemsize
-        flat = torch.frombuffer(
-            self._maps[spec.file], dtype=spec.dtype, count=count, offset=spec.offset
-        )
+        flat = torch.frombuffer(mapped, dtype=spec.dtype, count=count, offset=spec.offset)
         return flat.reshape(spec.shape)
 
     def with_modern_names(self, unet: torch.nn.Module) -> Checkpoint:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -50,6 +50,7 @@ def copy_weights(
     progress: OnProgress = quiet,
     order: Sequence[str] | None = None,
     keep_fp32: Sequence[str] = (),
+    turned: Collection[str] = (),
 ) -> Stored:
     """Streams all weights into one ``.safetensors`` file that diffusers can load too.
 
@@ -64,13 +65,14 @@ def copy_weights(
         order: Names in the order of the file; by default tensors whose size is a multiple
             of 64 bytes come first, so that each of those lies aligned.
         keep_fp32: Paths of modules whose tensors become float32 instead.
+        turned: Names of matrices to store transposed; diffusers cannot load those.
 
     Raises:
         CheckpointError: A tensor cannot be read.
         TargetError: No room, or the file cannot be written.
     """
     stored = (weights.tensors[name] for name in order or weights.tensors)
-    wanted = [_as(spec, dtype, keep_fp32) for spec in stored]
+    wanted = [_turned(_as(spec, dtype, keep_fp32), turned) for spec in stored]
     if order is None:
         wanted.sort(key=_unaligned)
     header, specs = encode_header(wanted, path, {"format": "pt", WRITER_KEY: WRITER})
@@ -79,7 +81,7 @@ def copy_weights(
     digest = hashlib.sha256(header)
     done = len(header)
     try:
-        with path.open("wb") as file, closing(_streamed(weights, specs)) as tensors:
+        with path.open("wb") as file, closing(_streamed(weights, specs, turned)) as tensors:
             file.write(header)
             for data in tensors:
                 digest.update(data)
@@ -184,11 +186,18 @@ def _unaligned(spec: TensorSpec) -> bool:
     return spec.dtype.itemsize * torch.Size(spec.shape).numel() % 64 != 0
 
 
-def _streamed(weights: Weights, specs: Sequence[TensorSpec]) -> Generator[memoryview]:
+def _turned(spec: TensorSpec, turned: Collection[str]) -> TensorSpec:
+    return replace(spec, shape=spec.shape[::-1]) if spec.name in turned else spec
+
+
+def _streamed(
+    weights: Weights, specs: Sequence[TensorSpec], turned: Collection[str]
+) -> Generator[memoryview]:
     """Bytes of one tensor after another; the next is read and converted meanwhile."""
 
     def load(spec: TensorSpec) -> memoryview:
-        tensor = weights.read(spec.name).to(spec.dtype).contiguous()
+        tensor = weights.read(spec.name).to(spec.dtype)
+        tensor = (tensor.t() if spec.name in turned else tensor).contiguous()
         raw: Any = tensor.reshape(-1).view(torch.uint8).numpy()
         return memoryview(raw)
 
