@@ -32,9 +32,9 @@ DEFAULTS: Mapping[Dtype, Tolerance] = {
     "bf16": Tolerance(atol=2e-1, rtol=2e-1, floor_factor=3.0),
 }
 """Per dtype: fifty (fp32) or a dozen (half types) times the largest floor of the models in
-docs/PARITY.md. The sharper judgement is the floor of the very case: honest files were at 0.8 to
-1.2 of it, while a bias vector that is wrong by 1 % is beyond 3 wherever it is (but for 1 vector
-in 180), though it may use a hundredth of the tolerance."""
+docs/PARITY.md. The sharper judgement is the floor of the very case: honest files were at 0.8
+to 1.2 of it, while a bias vector that is wrong by 1 % is beyond 3 wherever it is (but for one
+vector in 180), though it may use a hundredth of the tolerance."""
 
 
 def resolve(
