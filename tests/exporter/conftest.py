@@ -98,8 +98,12 @@ class Workshop:
         """Folder of one of ``ARCHITECTURES``; do not change it."""
         root = self.folder / name
         if not root.exists():
-            self.save(root / "unet", **ARCHITECTURES[name])
+            self.save_as(root / "unet", name)
         return root
+
+    def save_as(self, folder: Path, name: str, **how: Any) -> Path:
+        """Saves one of ``ARCHITECTURES`` elsewhere, or in another way; see ``save_unet``."""
+        return self.save(folder, **ARCHITECTURES[name], **how)
 
     def source(self, name: str) -> Source:
         return load_source(str(self.pipeline(name)))
