@@ -86,7 +86,7 @@ def _export_all(arguments: argparse.Namespace, console: Console) -> int:
     from exporter.pipeline import export_all
     from exporter.types import ExportRequest
 
-    folders = checkpoints(arguments.all)
+    folders = checkpoints(arguments.all, arguments.subfolder)
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -111,7 +111,7 @@ def _export_all(arguments: argparse.Namespace, console: Console) -> int:
     return min(codes, default=0)
 
 
-def checkpoints(folder: Path) -> list[Path]:
+def checkpoints(folder: Path, subfolder: str) -> list[Path]:
     """Subfolders that hold a pipeline or a UNet, by name.
 
     Raises:
@@ -120,7 +120,7 @@ def checkpoints(folder: Path) -> list[Path]:
     found = sorted(
         child
         for child in (folder.iterdir() if folder.is_dir() else ())
-        if any((child / name).is_file() for name in ("config.json", "model_index.json"))
+        if any((child / place / "config.json").is_file() for place in (".", subfolder))
     )
     if not found:
         raise UsageError(f"--all {folder} holds no checkpoint", "diffusers folders inside it")
