@@ -11,6 +11,7 @@ from pathlib import Path
 from viewer import atlas, headless, netron, offline, report
 from viewer.errors import ViewerError
 from viewer.outputs import add_output_options, write_outputs
+from viewer.recording import read_recording
 from viewer.server import Server
 from viewer.session import Session
 
@@ -65,6 +66,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="parity report to tint the map with (default: unet.report.json beside the model)",
     )
+    parser.add_argument(
+        "--recording",
+        type=Path,
+        metavar="FILE",
+        help="what it did while sampling (python -m exporter.sample): a page of its own; "
+        "python -m viewer.replay makes files of it",
+    )
     page = parser.add_argument_group("the page")
     page.add_argument(
         "--host", default="127.0.0.1", help="address to serve on (default: %(default)s)"
@@ -101,7 +109,9 @@ def _run(options: argparse.Namespace) -> int:
     paths = [path for path in (options.model, options.other) if path is not None]
     found = options.report or report.beside(options.model)
     session = Session(
-        tuple(atlas.read(path) for path in paths), report.read(found) if found else {}
+        tuple(atlas.read(path) for path in paths),
+        report.read(found) if found else {},
+        read_recording(options.recording) if options.recording else None,
     )
     if options.html:
         offline.write(session, options.html)

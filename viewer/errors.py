@@ -4,6 +4,7 @@ ViewerError              exit code 2
 ├── ModelError           the file cannot be read as an ONNX model
 │   └── LocationError    external data that lies outside the model's own files
 ├── ReportError          a parity report that cannot be read
+├── RecordingError       a recording that cannot be read, or lacks what is asked of it
 ├── NetronError          Netron's installed pages are missing
 ├── BrowserError         no Chromium for a headless export, or it did not deliver
 └── TargetError          the output cannot be written where it was asked for
@@ -16,6 +17,7 @@ __all__ = [
     "LocationError",
     "ModelError",
     "NetronError",
+    "RecordingError",
     "ReportError",
     "TargetError",
     "ViewerError",
@@ -50,6 +52,10 @@ class LocationError(ModelError):
 
 class ReportError(ViewerError):
     """A parity report that cannot be read."""
+
+
+class RecordingError(ViewerError):
+    """A recording that cannot be read, or lacks what is asked of it."""
 
 
 class NetronError(ViewerError):

@@ -19,6 +19,7 @@ from viewer.compare import weights
 from viewer.errors import TargetError, ViewerError
 from viewer.offline import page
 from viewer.session import WEB, Session, embed
+from viewer.timeline import served_page
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -164,7 +165,9 @@ class Handler(BaseHTTPRequestHandler):
         page = (WEB / "index.html").read_text(encoding="utf-8")
         about = embed(self.server.session.about(netron=self.server.pages.version))
         # All modules at once, not in as many rounds as their imports are deep.
-        modules = sorted(file.name for file in WEB.glob("*.js") if "overlay" not in file.name)
+        others = ("overlay", "timeline")
+        names = (file.name for file in WEB.glob("*.js"))
+        modules = sorted(name for name in names if not name.startswith(others))
         links = "".join(f'<link rel="modulepreload" href="/web/{name}">\n' for name in modules)
         page = page.replace("<!-- modules -->", links).replace("<!-- session -->", about)
         self._bytes(page.encode(), "text/html; charset=utf-8", POLICY)
@@ -196,12 +199,15 @@ class Handler(BaseHTTPRequestHandler):
     def _data(self, index: str, number: str) -> None:
         file = self.server.session.models[int(index)].file
         location = list(file.locations)[int(number)]
+        self._range(lambda: file.open(location))
+
+    def _range(self, opening: Callable[[], BinaryIO]) -> None:
         match = _RANGE.match(self.headers.get("Range") or "")
         if match is None:
             self._text(HTTPStatus.BAD_REQUEST, "ask for one tensor: Range: bytes=first-last")
             return
         first, last = int(match[1]), int(match[2])
-        with file.open(location) as stream:
+        with opening() as stream:
             size = os.fstat(stream.fileno()).st_size
             if not first <= last < size:
                 self._text(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, f"{size} bytes")
@@ -211,6 +217,15 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(last - first + 1))
             self.end_headers()
             self._stream(stream, first, last - first + 1)
+
+    def _timeline(self) -> None:
+        session = self.server.session
+        page = served_page(session.recorded(), len(session.models))
+        self._bytes(page, "text/html; charset=utf-8", POLICY)
+
+    def _recorded(self) -> None:
+        path = self.server.session.recorded().path
+        self._range(lambda: path.open("rb"))
 
     def _stream(self, stream: BinaryIO, offset: int, left: int) -> None:
         stream.seek(offset)
@@ -278,5 +293,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Callable[..., None]], ...] = (
     ("GET", re.compile(r"/compare\.json"), Handler._compare),
     ("GET", re.compile(r"/compare/weights\.json"), Handler._weights),
     ("GET", re.compile(r"/offline\.html"), Handler._offline),
+    ("GET", re.compile(r"/recording"), Handler._timeline),
+    ("GET", re.compile(r"/recording/data"), Handler._recorded),
     ("POST", re.compile(r"/export/([\w-]+)"), Handler._upload),
 )

@@ -11,6 +11,8 @@ from typing import Any
 
 from viewer.atlas import Atlas
 from viewer.compare import compare
+from viewer.errors import RecordingError
+from viewer.recording import Recording
 
 WEB = Path(__file__).parent / "web"
 
@@ -22,10 +24,12 @@ class Session:
     Attributes:
         models: Read atlases.
         report: A parity report with errors per module; empty when there is none.
+        recording: What the first model did while it sampled, if that was recorded.
     """
 
     models: tuple[Atlas, ...]
     report: Mapping[str, Any] = field(default_factory=dict)
+    recording: Recording | None = None
 
     @cached_property
     def atlases(self) -> tuple[bytes, ...]:
@@ -39,10 +43,21 @@ class Session:
             return None
         return compare(self.models[0], self.models[1])
 
+    def recorded(self) -> Recording:
+        """The recording.
+
+        Raises:
+            RecordingError: There is none.
+        """
+        if self.recording is None:
+            raise RecordingError("no recording is shown", do="see --recording")
+        return self.recording
+
     def about(self, **more: Any) -> dict[str, Any]:
         """What the page needs before anything else."""
         names = [{"name": m.name, "file": m.file.path.name} for m in self.models]
-        return {"models": names, "report": dict(self.report), **more}
+        recording = self.recording is not None
+        return {"models": names, "report": dict(self.report), "recording": recording, **more}
 
 
 def _dump(value: Any) -> bytes:

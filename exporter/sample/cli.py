@@ -37,7 +37,7 @@ examples:
 what is recorded (docs/RECORDING.md): the latents and predictions of every step; mean, rms,
 min, max and std of every block; what each residual, skip and time injection carries against
 what it meets; of each cross-attention the entropy and a map per token, averaged over heads.
-See it with: python -m viewer.recording run.safetensors
+See it with: python -m viewer.replay run.safetensors
 
 exit codes:
   0  the recording was written

@@ -18,6 +18,7 @@ from exporter.sample.find import find_points
 from exporter.sample.layout import F32, Tensors, describe_points, describe_run
 from exporter.sample.model import read_model
 from exporter.sample.points import Points
+from exporter.sample.prompts import Prompt
 from exporter.sample.record import RecordRequest, make_plan
 from exporter.sample.recording import Array, Recording
 from exporter.types import OnProgress, Progress, StageRecord, quiet
@@ -73,6 +74,8 @@ def sweep(request: RecordRequest, count: int, on_progress: OnProgress = quiet) -
         **describe_points(points),
         "kind": "sweep",
     }
+    if "text_embeds" not in model.inputs:
+        metadata["prompt"] = Prompt("none", "the time alone: no text is read").to_json()
     inputs = {**conditions(plan), "sample": torch.zeros(1, model.channels, 8, 8)}
     tensors = _tensors(count, points, path.widths(session, inputs))
     with Recording(request.target, tensors, metadata) as recording:

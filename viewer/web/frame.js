@@ -89,7 +89,8 @@ export function fillBar(app) {
       el("span", { class: "logo", "aria-hidden": "true" }), el("span", {}, "UNet Atlas")),
     el("div", { class: "models" }, app.atlases.map((one, at) => model(app, one, at))),
     verdict ? el("button", { type: "button", class: `verdict ${verdict === "passed" || verdict === "skipped" ? verdict : "failed"}`, title: "Parity with PyTorch", onclick: () => state.set({ tab: "parity" }) }, `parity ${verdict}`) : null,
-    searchBox(app), parts.numbers, menu, parts.theme);
+    searchBox(app), app.session.recording && !app.offline ? el("a", { class: "plain", href: "/recording" }, "Recording") : null,
+    parts.numbers, menu, parts.theme);
   const missing = app.atlases.flatMap((one) => one.missing);
   parts.note.hidden = missing.length === 0;
   swap(parts.note, el("details", {},

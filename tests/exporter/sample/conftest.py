@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import string
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,14 +10,21 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-import transformers
+from tinysd import (
+    STEPS,
+    XL_POOLED,
+    XL_WIDTH,
+    Read,
+    read,
+    save_text_encoder,
+    save_tokenizer,
+    save_vae,
+)
 
 from exporter.pipeline import export
+from exporter.sample.record import RecordRequest, record
 from exporter.types import ExportRequest
 
-WORDS = ("cat", "red", "hat")
-TOKENS = 10
-XL_WIDTH, XL_POOLED = 64, 32  # of the preset tiny-xl
 Exported = Callable[..., Path]
 
 
@@ -53,53 +59,6 @@ def folded(exported: Exported, whole_pipeline: Path) -> Path:
     return exported(str(whole_pipeline))
 
 
-def save_tokenizer(folder: Path) -> None:
-    """CLIP's tokenizer with three words and the letters."""
-    letters = [*string.ascii_lowercase, *(f"{c}</w>" for c in string.ascii_lowercase)]
-    pairs = [
-        pair for word in WORDS for pair in ((word[0], word[1]), (word[:2], f"{word[2]}</w>"))
-    ]
-    merged = ["".join(pair) for pair in pairs]
-    names = [*letters, *merged, "<|startoftext|>", "<|endoftext|>"]
-    vocab = {name: index for index, name in enumerate(dict.fromkeys(names))}
-    transformers.CLIPTokenizer(
-        vocab=vocab, merges=pairs, model_max_length=TOKENS
-    ).save_pretrained(folder)
-
-
-def save_text_encoder(folder: Path, width: int, *, projected: int | None = None) -> None:
-    """CLIP's text model with two random layers."""
-    torch.manual_seed(1)
-    config = transformers.CLIPTextConfig(
-        vocab_size=80,
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        max_position_embeddings=TOKENS,
-        projection_dim=projected or width,
-        bos_token_id=0,
-        eos_token_id=1,
-    )
-    kind = (
-        transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
-    )
-    kind(config).save_pretrained(folder)
-
-
-def save_vae(folder: Path) -> None:
-    """An autoencoder that doubles twice instead of three times."""
-    torch.manual_seed(2)
-    vae: Any = diffusers.AutoencoderKL(
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
-        block_out_channels=(8, 8, 8),
-        latent_channels=4,
-        norm_num_groups=4,
-    )
-    vae.save_pretrained(folder)
-
-
 @pytest.fixture(scope="session")
 def whole_pipeline(tmp_path_factory: pytest.TempPathFactory, save_unet: Any) -> Path:
     """A tiny Stable Diffusion: text encoder, tokenizer, UNet, scheduler and VAE, random."""
@@ -126,3 +85,28 @@ def whole_xl_pipeline(tmp_path_factory: pytest.TempPathFactory, save_unet: Any) 
     save_text_encoder(root / "text_encoder", 32)
     save_text_encoder(root / "text_encoder_2", XL_WIDTH - 32, projected=XL_POOLED)
     return root
+
+
+@pytest.fixture(scope="session")
+def request_(folded: Path, whole_pipeline: Path, tmp_path_factory: Any) -> RecordRequest:
+    return RecordRequest(
+        folded,
+        tmp_path_factory.mktemp("recordings") / "run.safetensors",
+        steps=STEPS,
+        scheduler=str(whole_pipeline),
+        prompt="a red cat",
+        text_encoder=whole_pipeline,
+        vae=whole_pipeline,
+        maps="float32",
+        compare=True,
+        provider="cpu",
+    )
+
+
+@pytest.fixture(scope="session")
+def recorded(request_: RecordRequest) -> Read:
+    """20 Euler steps of a tiny pipeline with a prompt."""
+    report = record(request_)
+    assert report.largest_difference == 0  # bit for bit, at every one of the 20 steps
+    assert report.nbytes == request_.target.stat().st_size
+    return read(request_.target)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from probe import listening
-from safetensors import safe_open
+from tinysd import STEPS, Read, read
 
 from exporter.errors import SourceError, TargetError, UsageError
 from exporter.parity.reference import call, loaded
@@ -24,50 +23,6 @@ from exporter.sample.model import read_model
 from exporter.sample.record import RecordRequest, make_plan, record
 from exporter.sample.recording import Recording
 from exporter.source import load_source
-
-STEPS = 20
-
-
-@dataclass(frozen=True)
-class Read:
-    """A recording, whole."""
-
-    tensors: Mapping[str, np.ndarray[Any, Any]]
-    metadata: Mapping[str, Any]
-
-
-def read(path: Path) -> Read:
-    with safe_open(path, "np") as file:
-        tensors = {name: file.get_tensor(name) for name in list(file.keys())}
-        texts = file.metadata()
-    prefix = "atlas.recording."
-    found = {k.removeprefix(prefix): json.loads(v) for k, v in texts.items() if prefix in k}
-    return Read(tensors, found)
-
-
-@pytest.fixture(scope="session")
-def request_(folded: Path, whole_pipeline: Path, tmp_path_factory: Any) -> RecordRequest:
-    return RecordRequest(
-        folded,
-        tmp_path_factory.mktemp("recordings") / "run.safetensors",
-        steps=STEPS,
-        scheduler=str(whole_pipeline),
-        prompt="a red cat",
-        text_encoder=whole_pipeline,
-        vae=whole_pipeline,
-        maps="float32",
-        compare=True,
-        provider="cpu",
-    )
-
-
-@pytest.fixture(scope="session")
-def recorded(request_: RecordRequest) -> Read:
-    """20 Euler steps of a tiny pipeline with a prompt."""
-    report = record(request_)
-    assert report.largest_difference == 0  # bit for bit, at every one of the 20 steps
-    assert report.nbytes == request_.target.stat().st_size
-    return read(request_.target)
 
 
 def test_everything_is_there(recorded: Read) -> None:

@@ -1,0 +1,1 @@
+"""What a recording shows: a page to scrub, pictures, TensorBoard."""
