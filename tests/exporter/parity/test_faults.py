@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import faults
+import onnx_ir as ir
 import pytest
+from onnx_ir.passes.common import InlinePass
 
 from exporter.parity import ParityCase, check
 from exporter.parity.contract import read_contract
@@ -112,3 +114,20 @@ def test_fp16_overflow_is_found_with_the_modules_to_keep_in_fp32(
     )
     assert report.passed
     assert report.worst.floor is not None
+
+
+def test_the_flat_form_names_the_same_module(folded: Path, tiny_source: Source) -> None:
+    module = "down_blocks.0.attentions.0.transformer_blocks.0.attn2"
+
+    def fault(model: ir.Model) -> None:
+        faults.swap_key_and_value(module)(model)
+        InlinePass()(model)
+
+    wrong = faults.inject(folded, folded.with_name("flat.onnx"), fault)
+    found = locate(wrong, tiny_source, CASE, provider="cpu").finding
+    assert found is not None
+    assert (found.module, found.operator, found.role) == (
+        module,
+        "Attention",
+        "cross_attention",
+    )
