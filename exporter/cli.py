@@ -57,17 +57,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         report = _export(arguments, console)
         if arguments.report:
             _write_report(report.to_json(), arguments.report)
-    except AtlasError as error:
+    except (Exception, KeyboardInterrupt) as error:
+        if _interrupted(error):
+            console.print("interrupted; nothing half-written was left", style="yellow")
+            return INTERRUPTED
+        if not isinstance(error, AtlasError):
+            raise
         if arguments.debug:
             traceback.print_exc()
         line = Text(f"error: {error}", style="red")
         console.print(line, soft_wrap=True)  # one line, also in a log
         return error.exit_code
-    except KeyboardInterrupt:
-        console.print("interrupted; nothing half-written was left", style="yellow")
-        return INTERRUPTED
     Console().print(closing_table(report))
     return 0
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C lies beneath: torch answers it with errors of its own."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _export(arguments: argparse.Namespace, console: Console) -> ExportReport:
