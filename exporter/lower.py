@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from exporter import metadata as meta
 from exporter.errors import GraphError
@@ -52,7 +53,8 @@ def lower(program: Program, opset: int) -> ir.Model:
     (output,) = graph.outputs
     output.name = "out_sample"
     for name, value in list(graph.initializers.items()):
-        if name.startswith(_WRAPPER + "."):
+        raw = getattr(value.const_value, "raw", None)
+        if name.startswith(_WRAPPER + ".") and isinstance(raw, FakeTensor):
             del graph.initializers[name]
             value.name, value.const_value = name.removeprefix(_WRAPPER + "."), None
             graph.inputs.append(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 
@@ -52,8 +53,7 @@ class NameDims(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified)
 
     def _name(self, text: str) -> int | str:
-        for symbol, name in self.axes.items():
-            text = text.replace(symbol, name)
+        text = re.sub(r"\w+", lambda word: self.axes.get(word[0], word[0]), text)
         values = self._values(text)
         if values is None or text in POINTS[0]:
             return text.replace(" ", "")

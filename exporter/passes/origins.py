@@ -31,6 +31,10 @@ class Origins(ir.passes.InPlacePass):
         modified = False
         for node in reversed(list(model.graph)):
             modified |= self._settle(node)
+        for node in model.graph:
+            for key in [k for k in node.metadata_props if not k.startswith(meta.PREFIX)]:
+                del node.metadata_props[key]  # an optimiser's remarks
+                modified = True
         for node in model.graph:  # those with no user of known origin
             if meta.MODULE not in node.metadata_props:
                 producers = [v.producer() for v in node.inputs if v is not None]

@@ -42,7 +42,7 @@ def _operand(node: ir.Node) -> ir.Value | None:
         if not isinstance(size, int):
             return None
         last = part is concat.inputs[-1]
-        if start == offset and (end == offset + size or (last and end > offset)):
+        if start == offset and (end == offset + size or (last and end > offset + size)):
             return part
         offset += size
     return None

@@ -129,7 +129,6 @@ def test_every_node_says_where_it_comes_from(nodes, unet):
         assert 0 < int(line) <= len(inspect.getsource(source).splitlines())
 
 
-@pytest.mark.xfail(reason="onnxscript leaves pkg.onnxscript.rewriter.rule_name on its nodes")
 def test_all_metadata_is_under_our_prefix(nodes):
     keys = {key for node in nodes for key in node.metadata_props}
     assert {key for key in keys if not key.startswith(meta.PREFIX)} == set()

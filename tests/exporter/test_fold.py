@@ -129,7 +129,6 @@ def test_every_call_lies_inside_its_parent(written):
     assert len(depths) >= 2
 
 
-@pytest.mark.xfail(reason="constants such as the frequencies of time_proj are counted")
 def test_calls_count_their_parameters(written):
     unet = written.unet
     for graph in _everywhere(written.model):

@@ -53,7 +53,6 @@ def test_short_names_are_left_alone(parse):
     assert not NameDims(AXES, ceil=True)(model).modified
 
 
-@pytest.mark.xfail(reason="torch's s3 is replaced inside s30 as well")
 def test_a_symbol_that_begins_another():
     naming = NameDims({"s3": "W", "s30": "H"}, ceil=True)
     assert naming.name("s30") == "H"
