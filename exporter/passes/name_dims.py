@@ -85,6 +85,7 @@ def _candidates() -> list[tuple[str, str]]:
             ("H" if plain else "H" + by, height),
             ("W" if plain else "W" + by, width),
             ("HW" if plain else "HW" + area, f"{height}*{width}"),
+            ("S+HW" if plain else "S+HW" + area, f"S + {height}*{width}"),
         ]
     return names
 

@@ -110,6 +110,7 @@ def _images(pipe, **wishes):
     return pipe(["a cat", "two dogs"], generator=random, output_type="np", **wishes).images
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers'
 @pytest.mark.parametrize(
     "scheduler", ["DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler"]
 )

@@ -6,7 +6,7 @@ import torch
 from exporter.errors import ConfigError
 from exporter.inputs import model_inputs, refuse_unfed, size_multiple
 
-SIZES = {"B": 2, "S": 5}
+SIZES = {"B": 2, "S": 5, "T": 1}
 ADDED = ("text_embeds", "time_ids")
 TINY_DDPM = {
     "block_out_channels": [16, 16, 32],
