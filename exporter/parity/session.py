@@ -88,6 +88,7 @@ def open_session(
     *,
     weights_folder: Path | None = None,
     optimize: bool = True,
+    in_order: bool = False,
 ) -> Session:
     """Open a file, or an edited copy of one in memory, for checking.
 
@@ -97,6 +98,8 @@ def open_session(
         provider: ``cuda`` that ends up elsewhere is an error; ``auto`` says what it took.
         weights_folder: See ``model``.
         optimize: ONNX Runtime's own graph optimisations, as users run it.
+        in_order: Run nodes in the order of the graph. By default ONNX Runtime walks back from
+            the outputs, which keeps what is only measured alive until the end.
 
     Raises:
         ProviderError: If the provider cannot be had, or cannot run an operator of the file.
@@ -104,6 +107,8 @@ def open_session(
     """
     obtained, note = choose(provider)
     options = _options(optimize, weights_folder)
+    if in_order:
+        options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     names: list[Any] = [EXECUTION_PROVIDERS["cpu"]]
     if obtained == "cuda":  # TF32 off here as in torch: it costs 1e-3 a layer
         names.insert(0, (EXECUTION_PROVIDERS["cuda"], {"use_tf32": "0"}))

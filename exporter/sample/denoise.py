@@ -118,9 +118,7 @@ def _condition(plan: Plan, name: str, row: str) -> torch.Tensor:
         return torch.tensor([values])
     if name == "timestep_cond":
         return guidance_embedding(plan.guidance, int(width or 0))
-    if len(plan.model.inputs[name]) == 1:
-        return torch.zeros(1)  # class 0
-    return torch.zeros(1, int(width or 0))
+    return torch.zeros(1) if width is None else torch.zeros(1, width)  # class 0
 
 
 def guidance_embedding(guidance: float, width: int) -> torch.Tensor:

@@ -50,9 +50,9 @@ class Model:
         return int(self.inputs["sample"][1])
 
     def width(self, name: str) -> int | None:
-        """Last dimension of an input; None if the model has no such input."""
-        shape = self.inputs.get(name)
-        return int(shape[-1]) if shape else None
+        """Channels of an input; None if the model has no such input, or one number a row."""
+        shape = self.inputs.get(name, ())
+        return int(shape[-1]) if len(shape) > 1 else None
 
     def size(self, asked: tuple[int, int] | None) -> tuple[int, int]:
         """Latent height and width: those asked for, else the config's own.

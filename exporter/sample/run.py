@@ -140,7 +140,9 @@ class Run:
         if isinstance(model, Path):
             session = open_session(model, self._provider)
         else:
-            session = open_session(model.content, self._provider, weights_folder=model.folder)
+            session = open_session(
+                model.content, self._provider, weights_folder=model.folder, in_order=True
+            )
         try:
             yield Evaluator(session), Evaluations(session.provider)
         finally:
