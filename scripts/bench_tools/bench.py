@@ -52,6 +52,8 @@ class _Record:
 def measure(plan: Plan, on_step: OnStep) -> Result:
     """Makes the environments and the checkpoint, runs all rounds, and removes what they wrote.
 
+    An interrupt ends the rounds; what they have measured so far is the result.
+
     Args:
         plan: What to measure.
         on_step: Told one line after every step.
@@ -64,12 +66,12 @@ def measure(plan: Plan, on_step: OnStep) -> Result:
     with _workspace(plan.cache) as folder:
         on_step(f"checkpoint and reference of {plan.subject}")
         eager = _make_subject(plan, folder)
-        for number in range(plan.runs):
-            loads.append(machine.load())
-            for at, record in enumerate(records):
-                step = f"round {number + 1}/{plan.runs}, {record.peer.name}"
-                on_step(f"{step}: {_round(record, plan, folder)}")
-                _tidy(records[: at + 1], plan.peers[at + 1 :], folder)
+        try:
+            for number in range(plan.runs):
+                loads.append(machine.load())
+                _all_peers(number, records, plan, folder, on_step)
+        except KeyboardInterrupt:
+            on_step("interrupted: the table has what was measured")
     return Result(
         subject=plan.subject,
         commit=_commit(),
@@ -80,6 +82,15 @@ def measure(plan: Plan, on_step: OnStep) -> Result:
             Row(one.peer, one.versions, tuple(one.rounds), one.errors) for one in records
         ),
     )
+
+
+def _all_peers(
+    number: int, records: list[_Record], plan: Plan, folder: Path, on_step: OnStep
+) -> None:
+    for at, record in enumerate(records):
+        step = f"round {number + 1}/{plan.runs}, {record.peer.name}"
+        on_step(f"{step}: {_round(record, plan, folder)}")
+        _tidy(records[: at + 1], plan.peers[at + 1 :], folder)
 
 
 def _make_subject(plan: Plan, folder: Path) -> float:
