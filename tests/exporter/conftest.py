@@ -71,6 +71,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "block_out_channels": [32, 32],
         "attention_head_dim": 8,
         "layers_per_block": 1,
+        "time_embedding_type": "fourier",
         "down_block_types": ["SkipDownBlock2D", "AttnSkipDownBlock2D"],
         "up_block_types": ["AttnSkipUpBlock2D", "SkipUpBlock2D"],
     },

@@ -1,5 +1,7 @@
 """The lowered graph: weights as inputs, named shapes, origins."""
 
+import warnings
+
 import onnx_ir as ir
 import pytest
 import torch
@@ -63,13 +65,35 @@ def test_an_operator_without_translation_is_one_line(workshop, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.xfail(
-    raises=(GraphError, FutureWarning, AssertionError),
-    reason="buffers outside the state dict and lifted constants become inputs without a value",
-)
-def test_constants_of_a_module_keep_their_values(workshop):
+@pytest.fixture(scope="module")
+def constants(workshop):
+    """An architecture with a random parameter, lifted constants and a decomposed operator."""
+    with warnings.catch_warnings():  # see test_the_fallback_says_nothing
+        warnings.simplefilter("ignore", FutureWarning)
+        return workshop.lowered("skip-images"), workshop.source("skip-images")
+
+
+def test_constants_of_a_module_keep_their_values(constants):
     """``register_buffer(persistent=False)``: no checkpoint holds them."""
-    model, source = workshop.lowered("skip-images"), workshop.source("skip-images")
+    model, source = constants
     stored = set(build_unet(source).state_dict())
     names = {value.name for value in model.graph.inputs}
     assert names <= stored | {spec.name for spec in source.inputs}
+
+
+@pytest.mark.xfail(
+    reason="a parameter that is not made by torch.empty is real, so lower folds the random "
+    "values that the constructor drew; ask graph_signature which names are stored instead"
+)
+def test_random_parameters_are_the_checkpoints(constants):
+    """``GaussianFourierProjection`` draws its weight; the checkpoint holds another."""
+    model, _ = constants
+    assert "time_proj.weight" in {value.name for value in model.graph.inputs}
+
+
+@pytest.mark.xfail(
+    raises=(GraphError, FutureWarning),
+    reason="run_decompositions copies a pytree, of which torch itself warns: LeafSpec",
+)
+def test_the_fallback_says_nothing(workshop):
+    workshop.lowered("skip-images")
