@@ -12,6 +12,10 @@ import diffusers
 import pytest
 import torch
 
+from tests.browser import chromium, eyes
+
+__all__ = ["chromium", "eyes"]  # fixtures for every folder
+
 MakeUNet = Callable[..., torch.nn.Module]
 SaveUNet = Callable[..., Path]
 

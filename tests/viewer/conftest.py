@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -12,9 +10,6 @@ from viewer import netron
 from viewer.atlas import Atlas, read
 from viewer.server import Server
 from viewer.session import Session
-
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
-PATIENCE = 20_000
 
 
 @pytest.fixture(scope="session")
@@ -40,58 +35,6 @@ def serve() -> Iterator:
     yield start
     for server in servers:
         server.close()
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator:
-    if not Path(CHROMIUM).exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}: install Debian's chromium package")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
-
-
-class Eyes:
-    """Opens pages and remembers every complaint and every host that was asked."""
-
-    def __init__(self, browser) -> None:
-        self.browser, self.contexts = browser, []
-        self.complaints: list[str] = []
-        self.hosts: set[str] = set()
-
-    def open(self, url: str, wait: str = "graph", **options):
-        context = self.browser.new_context(viewport={"width": 1400, "height": 900}, **options)
-        context.set_default_timeout(PATIENCE)
-        self.contexts.append(context)
-        page = context.new_page()
-        page.on("console", self.hear)
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("dialog", lambda dialog: self.complaints.append(f"dialog {dialog.message}"))
-        page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
-        page.goto(url)
-        if wait:
-            page.wait_for_selector(f"html[data-ready={wait}]")
-        return page
-
-    def hear(self, message) -> None:
-        if message.type in ("error", "warning"):
-            self.complaints.append(f"{message.text} ({message.location})")
-
-
-@pytest.fixture
-def eyes(chromium) -> Iterator[Eyes]:
-    """Fails the test on any console error, script error, dialog or request elsewhere."""
-    eyes = Eyes(chromium)
-    yield eyes
-    for context in eyes.contexts:
-        context.close()
-    assert eyes.complaints == []
-    foreign = {host for host in eyes.hosts if host and host.split(":")[0] != "127.0.0.1"}
-    assert foreign == set()
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from tinysd import STEPS
 
 from exporter.sample.record import RecordRequest
 from exporter.sample.sweep import sweep
-from tests.viewer.conftest import chromium, eyes, serve  # noqa: F401
 from viewer import atlas, netron
 from viewer.recording import read_recording
 from viewer.server import Server
@@ -19,7 +18,7 @@ from viewer.session import Session
 
 
 @pytest.fixture
-def replay(eyes: Any) -> Any:  # noqa: F811
+def replay(eyes: Any) -> Any:
     """``replay(recording, model)``: the page, failing on any complaint of the browser."""
     servers = []
 
