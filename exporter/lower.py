@@ -11,7 +11,6 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
-from torch._subclasses.fake_tensor import FakeTensor
 
 from exporter import metadata as meta
 from exporter.errors import GraphError
@@ -52,9 +51,10 @@ def lower(program: Program, opset: int) -> ir.Model:
         value.shape = ir.Shape(spec.shape)
     (output,) = graph.outputs
     output.name = "out_sample"
+    signature = program.exported.graph_signature
+    stored = {*signature.parameters, *signature.buffers} - {*signature.non_persistent_buffers}
     for name, value in list(graph.initializers.items()):
-        raw = getattr(value.const_value, "raw", None)
-        if name.startswith(_WRAPPER + ".") and isinstance(raw, FakeTensor):
+        if name in stored:
             del graph.initializers[name]
             value.name, value.const_value = name.removeprefix(_WRAPPER + "."), None
             graph.inputs.append(value)

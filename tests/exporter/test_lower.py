@@ -81,10 +81,6 @@ def test_constants_of_a_module_keep_their_values(constants):
     assert names <= stored | {spec.name for spec in source.inputs}
 
 
-@pytest.mark.xfail(
-    reason="a parameter that is not made by torch.empty is real, so lower folds the random "
-    "values that the constructor drew; ask graph_signature which names are stored instead"
-)
 def test_random_parameters_are_the_checkpoints(constants):
     """``GaussianFourierProjection`` draws its weight; the checkpoint holds another."""
     model, _ = constants
