@@ -109,9 +109,11 @@ class Workshop:
     def source(self, name: str) -> Source:
         return load_source(str(self.pipeline(name)))
 
-    def program(self, name: str) -> Program:
+    def program(
+        self, name: str, dtype: torch.dtype = torch.float32, kept: tuple[str, ...] = ()
+    ) -> Program:
         source = self.source(name)
-        return self._trace(source, lambda: exporter.graph.build_unet(source), torch.float32)
+        return self._trace(source, lambda: exporter.graph.build_unet(source), dtype, kept)
 
     def lowered(self, name: str, opset: int = 24) -> Any:
         return lower(self.program(name), opset)

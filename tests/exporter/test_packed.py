@@ -7,13 +7,10 @@ from pathlib import Path
 import onnx
 from safetensors import safe_open
 
-from exporter.pipeline import export
-from exporter.types import ExportRequest
 
-
-def test_packed_file_is_proven_and_has_no_weight_transposes(tmp_path: Path) -> None:
-    target = tmp_path / "unet.onnx"
-    report = export(ExportRequest(target, model="tiny", weights="packed", flat=True))
+def test_packed_file_is_proven_and_has_no_weight_transposes(workshop, tmp_path: Path) -> None:
+    target, wishes = tmp_path / "unet.onnx", {"weights": "packed", "flat": True}
+    report = workshop.export(target, workshop.pipeline("micro"), check=True, **wishes)
 
     assert report.parity is not None
     assert report.parity.passed

@@ -27,6 +27,7 @@ from exporter.pipeline import export, export_all
 from exporter.types import ExportRequest
 from exporter.weights.unet import load_unet
 
+KEPT = ("mid_block", "conv_norm_out")
 STAGES = (
     "source", "trace", "lower", "simplify", "annotate", "weights", "fold", "write", "check",
 )  # fmt: skip
@@ -209,7 +210,7 @@ def test_shards_are_linked_and_copied(workshop, tmp_path, unet):
 
 
 def test_half_precision_keeps_what_it_is_told_to(workshop, linked):
-    kept = ("mid_block.attentions.0", "conv_norm_out")
+    kept = KEPT
     target = linked / "half.onnx"
     report = workshop.export(target, linked, dtype="fp16", keep_fp32=kept, check=True)
     assert report.parity.passed
@@ -288,7 +289,7 @@ def _listing(folder):
     }
 
 
-@pytest.fixture(params=["link", "copy"])
+@pytest.fixture(params=["link", "copy", "packed"])
 def target(request, workshop, linked):
     """A target that an earlier export left, and how its weights are stored."""
     path = linked / "unet.onnx"
@@ -342,7 +343,11 @@ def test_ctrl_c_stops_the_copy_before_its_folder_goes(workshop, linked, monkeypa
     assert len(read) < len(weights.tensors)  # it ended early
 
 
-@pytest.mark.parametrize("writes", [0, 1])
+@pytest.mark.parametrize(
+    ("target", "writes"),
+    [("link", 0), ("copy", 0), ("copy", 1), ("packed", 0)],
+    indirect=["target"],
+)
 def test_a_full_disk_leaves_the_target_as_it_was(workshop, target, monkeypatch, writes):
     """Full when the first file is synced, then when the second is."""
     path, mode = target
@@ -356,11 +361,12 @@ def test_a_full_disk_leaves_the_target_as_it_was(workshop, target, monkeypatch, 
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(TargetError, match="No space left on device") as caught:
-        workshop.export(path, path.parent, weights=mode, check=mode == "link")
+        workshop.export(path, path.parent, weights=mode)
     assert "\n" not in str(caught.value)
     assert _listing(path.parent) == before
 
 
+@pytest.mark.parametrize("target", ["copy"], indirect=True)
 def test_a_failed_proof_leaves_the_target_as_it_was(workshop, target, monkeypatch):
     path, mode = target
     before = _listing(path.parent)

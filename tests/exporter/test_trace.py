@@ -82,14 +82,13 @@ def test_modules_to_keep_in_fp32_exist(workshop):
 @pytest.fixture
 def half(workshop):
     """A program in fp16 whose middle block stays in fp32."""
-    source = workshop.source("micro")
-    return workshop._trace(source, lambda: build_unet(source), torch.float16, ("mid_block",))
+    return workshop.program("micro", torch.float16, ("mid_block", "conv_norm_out"))
 
 
 def test_kept_modules_compute_in_fp32(half):
     assert {v.dtype for v in _inputs(half)} == {torch.float16, torch.float32}  # the timestep
     for name, value in half.exported.state_dict.items():
-        kept = name.startswith("unet.mid_block.")
+        kept = name.startswith(("unet.mid_block.", "unet.conv_norm_out."))
         assert value.dtype == (torch.float32 if kept else torch.float16)
     for node in half.exported.graph.nodes:
         if node.target == torch.ops.aten.conv2d.default:
