@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from exporter import garbage
 from exporter.display import StageDisplay, closing_table, one_line, outcome
 from exporter.errors import AtlasError, TargetError, UsageError
 
@@ -83,9 +84,9 @@ def _export(arguments: argparse.Namespace, console: Console) -> ExportReport:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours is shown
     with StageDisplay(console, quiet=arguments.quiet) as display:
         display.start("imports")
-        from exporter.pipeline import export  # seconds of torch: -h should not wait for it
-        from exporter.types import ExportRequest
-
+        with garbage.paused():  # seconds of torch: -h should not wait for it
+            from exporter.pipeline import export
+            from exporter.types import ExportRequest
         display.finish("imports")
         return export(_request(arguments, ExportRequest), display.progress)
 

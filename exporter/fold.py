@@ -84,7 +84,7 @@ def _fold_one(model: ir.Model, summary: Summary, parent_role: str | None) -> Non
         if value.is_graph_output():
             graph.outputs[list(graph.outputs).index(value)] = result
     graph.remove(nodes)
-    opsets = {d: model.opset_imports[d] for d in {"", *(n.domain for n in nodes)}}
+    opsets = {d: model.opset_imports[d] for d in sorted({"", *(n.domain for n in nodes)})}
     function = _function(name, nodes, inputs, outputs, summary, opsets)
     model.functions[function.identifier()] = function
     model.opset_imports[function.domain] = 1

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from exporter import garbage
 from exporter.annotate import Roles, annotate
 from exporter.lower import lower
 from exporter.simplify import simplify
@@ -101,6 +102,7 @@ def architecture(
     return (source.class_name, text, str(source.inputs), dtype, str(opset), *keep_fp32)
 
 
+@garbage.paused()
 def build(
     source: Source, dtype: Dtype, opset: int, keep_fp32: Sequence[str], run: Run
 ) -> Graph:

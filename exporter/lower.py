@@ -17,6 +17,11 @@ from exporter.errors import GraphError
 from exporter.passes.name_dims import NameDims
 from exporter.types import Program
 
+try:
+    from torch.onnx._internal.exporter import _fx_passes
+except ImportError:  # private, so any torch may move it
+    _fx_passes = None  # type: ignore[assignment]
+
 _NAMESPACE = "pkg.torch.onnx."
 _WRAPPER = "unet"  # trace wraps the UNet in one module so that inputs are flat
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
@@ -66,7 +71,7 @@ def lower(program: Program, opset: int) -> ir.Model:
 
 def _translate(exported: torch.export.ExportedProgram, opset: int) -> ir.Model:
     def export(program: torch.export.ExportedProgram) -> ir.Model:
-        with _silenced():
+        with _silenced(), _unpromoted(exported.graph):
             result = torch.onnx.export(
                 program, (), dynamo=True, optimize=False, opset_version=opset, verbose=False
             )
@@ -99,6 +104,34 @@ def _silenced() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@contextmanager
+def _unpromoted(graph: torch.fx.Graph) -> Iterator[None]:
+    """Spares torch.onnx its search for operands that need a cast, where there are none.
+
+    The search runs the whole program once more on fake tensors, two thirds of lowering. A
+    torch that keeps it elsewhere searches as ever.
+    """
+    search = getattr(_fx_passes, "insert_type_promotion_nodes", None)
+    if search is None or any(map(_promotes, graph.nodes)):
+        yield
+        return
+    _fx_passes.insert_type_promotion_nodes = lambda graph_module: None
+    try:
+        yield
+    finally:
+        _fx_passes.insert_type_promotion_nodes = search
+
+
+def _promotes(node: torch.fx.Node) -> bool:
+    """Whether an operator meets, or makes, more than one dtype without being a cast."""
+    values = [operand.meta.get("val") for operand in node.all_input_nodes]
+    operands = {value.dtype for value in values if isinstance(value, torch.Tensor)}
+    result = node.meta.get("val")
+    made = {result.dtype} if isinstance(result, torch.Tensor) and operands else set()
+    cast = node.target is torch.ops.aten._to_copy.default
+    return node.op == "call_function" and not cast and len(operands | made) > 1
 
 
 def _set_origin(node: ir.Node) -> None:

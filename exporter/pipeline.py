@@ -16,11 +16,13 @@ from typing import Any, TypeVar
 import onnx
 import torch
 
+from exporter import garbage
 from exporter import metadata as meta
 from exporter.errors import AtlasError, GraphError, ParityError, UsageError
 from exporter.fold import fold
 from exporter.graph import Graph, Run, architecture, build
 from exporter.parity import ParityReport, check
+from exporter.parity.locate import locate
 from exporter.parity.memory import peak_memory
 from exporter.parity.providers import choose, require_dtype
 from exporter.parity.tolerance import resolve
@@ -123,7 +125,7 @@ def export(
             attach(model, specs, stage.onnx.parent, graph.parameters)
             drop_transposes(model, turned)
         if not request.flat:
-            with run.stage("fold"):
+            with run.stage("fold"), garbage.paused():
                 fold(model, graph.program.classes)
         weights = _weights_facts(source, request, specs, files, dtype, copy=copy)
         with run.stage("write"):
@@ -310,10 +312,21 @@ def _check(
         rtol=request.rtol,
         on_progress=progress,
     )
-    if not report.passed:
-        worst = report.worst
-        raise ParityError(
-            f"{request.target.name} differs from PyTorch at {worst.name}: {worst.verdict}",
-            do="the target is as it was; python -m exporter.parity --locate finds the block",
-        )
-    return report
+    if report.passed:
+        return report
+    worst = report.worst
+    progress(Progress("locate"))
+    location = locate(
+        stage.onnx,
+        source,
+        report.to_search,
+        dtype=dtype,
+        keep_fp32=request.keep_fp32,
+        provider=request.provider,
+        on_progress=progress,
+    )
+    raise ParityError(
+        f"{request.target.name} differs from PyTorch at {worst.name}: {worst.verdict}; "
+        f"{location}",
+        do="the target is as it was",
+    )

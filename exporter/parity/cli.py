@@ -100,7 +100,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
             location = locate(
                 arguments.file,
                 source,
-                _case_to_search(report.cases),
+                report.to_search,
                 dtype=dtype,
                 keep_fp32=contract.keep_fp32,
                 provider=arguments.provider,
@@ -164,13 +164,6 @@ def _cases(
     if not kept:
         raise UsageError(contract.refusal(wanted[0]), do="name one that it takes with --case")
     return kept, tuple(reason for case in wanted if (reason := contract.refusal(case)))
-
-
-def _case_to_search(results: Sequence[Any]) -> ParityCase:
-    """The cheapest case that failed, else the cheapest."""
-    failed = [result for result in results if not result.passed] or results
-    cheapest: ParityCase = min((result.case for result in failed), key=lambda case: case.size)
-    return cheapest
 
 
 def _trajectories(

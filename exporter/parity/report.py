@@ -132,6 +132,12 @@ class ParityReport:
         return max(self.cases, key=lambda result: result.severity)
 
     @property
+    def to_search(self) -> ParityCase:
+        """The cheapest case that failed, else the cheapest: where to look for a fault."""
+        failed = [result for result in self.cases if not result.passed] or self.cases
+        return min((result.case for result in failed), key=lambda case: case.size)
+
+    @property
     def atol(self) -> float:
         """Absolute tolerance."""
         return self.tolerance.atol

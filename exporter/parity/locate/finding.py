@@ -103,6 +103,13 @@ class Location:
     peak_memory: int = 0
     note: str = ""
 
+    def __str__(self) -> str:
+        if self.runtime:
+            return "the graph is right, ONNX Runtime's optimised form of it is not"
+        if self.finding is None:
+            return f"nothing departs in {self.compared} comparisons"
+        return f"first in {self.finding}"
+
     def to_json(self) -> dict[str, Any]:
         """As in docs/report.schema.json."""
         found: dict[str, Any] = json_safe(asdict(self))

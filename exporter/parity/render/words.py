@@ -83,17 +83,10 @@ def drift(run: Trajectory) -> str:
 
 def located(location: Location) -> Iterator[str]:
     """A search for the first departure, a few lines."""
-    if location.runtime:
-        yield (
-            f"located on {location.case}: the graph is right, "
-            "ONNX Runtime's optimised form of it is not"
-        )
-    elif location.finding is None:
-        yield (
-            f"located on {location.case}: nothing departs in {location.compared} comparisons"
-        )
+    finding = location.finding
+    if location.runtime or finding is None:
+        yield f"located on {location.case}: {location}"
     else:
-        finding = location.finding
         yield f"located on {location.case}: block {finding.block}; {finding}"
         yield from finding.evidence
         if finding.region:
