@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import logging
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -96,12 +97,14 @@ def _translate(exported: torch.export.ExportedProgram, opset: int) -> ir.Model:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Mutes the exporter's log lines about optional packages that a UNet does not need."""
+    """Mutes log lines about packages that a UNet does not need, and torch's word on itself."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # run_decompositions: LeafSpec
+            yield
     finally:
         logger.setLevel(level)
 

@@ -17,7 +17,8 @@ _ROWWISE = {"Gemm", "MatMul", "LayerNormalization"}
 class BroadcastTimestep(ir.passes.InPlacePass):
     """Removes the ``Expand`` of ``timestep`` to the batch size.
 
-    diffusers expands the timestep to (B,) before embedding it. Row by row the embedding is
+    diffusers expands the timestep to (B,) before embedding it, or multiplies it with as many
+    ones (UNet2DModel). Row by row the embedding is
     the same, and every later use adds or multiplies it onto a tensor of the batch, which
     broadcasts. Without the Expand the time path is computed once per step, reads nothing of
     ``sample``, and the graph takes one timestep or one per sample. Left alone where a use does
@@ -26,18 +27,34 @@ class BroadcastTimestep(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:  # noqa: D102
         for node in model.graph:
-            if node.op_type == "Expand" and _from_timestep(node.inputs[0]):
+            source = _expanded(node)
+            if source is not None:
                 narrow = _narrow_values(model.graph, node.outputs[0])
                 if narrow is None:
                     continue
                 for value in narrow:
                     shape = dims(value) or ()
                     value.shape = ir.Shape(["T", *shape[1:]])
-                source = node.inputs[0]
-                assert source is not None
                 node.outputs[0].replace_all_uses_with(source, replace_graph_outputs=False)
                 return ir.passes.PassResult(model, modified=True)
         return ir.passes.PassResult(model, modified=False)
+
+
+def _expanded(node: ir.Node) -> ir.Value | None:
+    """The timestep, if ``node`` does nothing but repeat it for every sample."""
+    if node.op_type == "Expand" and _from_timestep(node.inputs[0]):
+        return node.inputs[0]
+    if node.op_type == "Mul" and any(map(_is_ones, node.inputs)):
+        return next((value for value in node.inputs if _from_timestep(value)), None)
+    return None
+
+
+def _is_ones(value: ir.Value | None) -> bool:
+    node = value.producer() if value is not None else None
+    if node is None or node.op_type != "Expand":
+        return False
+    constant = ir.convenience.get_const_tensor(node.inputs[0]) if node.inputs[0] else None
+    return constant is not None and bool((constant.numpy() == 1).all())
 
 
 def _from_timestep(value: ir.Value | None) -> bool:

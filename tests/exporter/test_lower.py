@@ -1,7 +1,5 @@
 """The lowered graph: weights as inputs, named shapes, origins."""
 
-import warnings
-
 import onnx_ir as ir
 import pytest
 import torch
@@ -10,7 +8,10 @@ from exporter import metadata as meta
 from exporter.errors import GraphError
 from exporter.lower import lower
 from exporter.passes.constants import dims
+from exporter.types import InputSpec, Program
 from exporter.weights.unet import build_unet
+
+SPECS = (InputSpec("image", (2, 3)), InputSpec("label", (2, 3)))
 
 
 @pytest.fixture
@@ -68,9 +69,7 @@ def test_an_operator_without_translation_is_one_line(workshop, monkeypatch):
 @pytest.fixture(scope="module")
 def constants(workshop):
     """An architecture with a random parameter, lifted constants and a decomposed operator."""
-    with warnings.catch_warnings():  # see test_the_fallback_says_nothing
-        warnings.simplefilter("ignore", FutureWarning)
-        return workshop.lowered("skip-images"), workshop.source("skip-images")
+    return workshop.lowered("skip-images"), workshop.source("skip-images")
 
 
 def test_constants_of_a_module_keep_their_values(constants):
@@ -87,9 +86,15 @@ def test_random_parameters_are_the_checkpoints(constants):
     assert "time_proj.weight" in {value.name for value in model.graph.inputs}
 
 
-@pytest.mark.xfail(
-    raises=(GraphError, FutureWarning),
-    reason="run_decompositions copies a pytree, of which torch itself warns: LeafSpec",
-)
-def test_the_fallback_says_nothing(workshop):
-    workshop.lowered("skip-images")
+class _Mixed(torch.nn.Module):
+    def forward(self, image, label):
+        return image * label
+
+
+@pytest.mark.parametrize(("label", "casts"), [(torch.float32, 0), (torch.int64, 1)])
+def test_operands_of_two_dtypes_are_cast(label, casts):
+    """Without any, torch.onnx need not run the program in search of them."""
+    operands = torch.ones(2, 3), torch.ones(2, 3, dtype=label)
+    program = Program(torch.export.export(_Mixed(), operands), {}, {}, SPECS, 1)
+    kinds = [node.op_type for node in lower(program, 20).graph]
+    assert kinds == ["Cast"] * casts + ["Mul"]

@@ -30,6 +30,17 @@ def test_the_time_path_reads_nothing_of_the_sample(parse, rewrite, op_types):
     assert str(model.graph[-1].outputs[0].shape) == "[B,4,H,W]"
 
 
+def test_a_product_with_ones_of_the_batch_repeats_it_too(parse, rewrite, op_types):
+    text = TEXT.replace(
+        "t = Expand(timestep, b)", "ones = Expand(k, b)\n t = Mul(timestep, ones)"
+    )
+    text = text.replace("int64[1] b,", "int64[1] b, float k = {1}, float[B] ones,")
+    model = rewrite(BroadcastTimestep(), parse(text))
+    assert "Shape" not in op_types(model)
+    twice = text.replace("float k = {1}", "float k = {2}")
+    assert "Expand" in op_types(rewrite(BroadcastTimestep(), parse(twice), modified=False))
+
+
 def test_one_timestep_or_one_per_sample(parse):
     proto = ir.to_proto(BroadcastTimestep()(parse(TEXT)).model)
     session = onnxruntime.InferenceSession(
