@@ -23,6 +23,7 @@ from exporter.passes.ort.fusions import Fusions
 from exporter.passes.ort.group_norm import GroupNorm
 from exporter.passes.ort.instance_norm import InstanceNorm
 from exporter.passes.ort.quick_gelu import QuickGelu
+from exporter.passes.ort.shapes import Shapes
 from exporter.passes.ort.split_gelu import BiasSplitGelu
 from exporter.types import Dtype
 
@@ -94,6 +95,7 @@ def passes(provider: Target, parameters: Collection[str]) -> tuple[ir.passes.Pas
             Fusions(CUDA_FUSIONS, parameters),
             CommonSubexpressionEliminationPass(),
             RemoveUnusedNodesPass(),
+            Shapes(),
         )
     return (
         MultiHeadAttention(),
@@ -102,6 +104,7 @@ def passes(provider: Target, parameters: Collection[str]) -> tuple[ir.passes.Pas
         CommonSubexpressionEliminationPass(),
         Fusions(CPU_FUSIONS, parameters),
         RemoveUnusedNodesPass(),
+        Shapes(),
     )
 
 

@@ -40,17 +40,25 @@ def _translate(graph: ir.Graph, node: ir.Node) -> None:
     kind = node.outputs[0].dtype
     assert kind is not None
     ones, zeros = (_filled(graph, groups, fill, kind) for fill in (1, 0))
-    flat = successor(node, "Reshape", [x, int64_constant(graph, [0, groups, -1])])
+    shape = ir.Shape([x.shape[0], groups, None])
+    grouped = int64_constant(graph, [0, groups, -1])
+    flat = successor(node, "Reshape", [x, grouped], shape=shape)
     norm = successor(
         node,
         "InstanceNormalization",
         [flat.outputs[0], ones, zeros],
         {"epsilon": given.as_float() if given else 1e-5},
+        shape=shape,
     )
-    size = successor(node, "Shape", [x], dtype=ir.DataType.INT64)
+    rank = len(x.shape)
+    size = successor(node, "Shape", [x], shape=ir.Shape([rank]), dtype=ir.DataType.INT64)
     back = successor(node, "Reshape", [norm.outputs[0], size.outputs[0]], shape=x.shape)
-    axes = int64_constant(graph, range(1, len(x.shape) - 1))
-    wide = [successor(node, "Unsqueeze", [value, axes]) for value in (scale, bias)]
+    axes = int64_constant(graph, range(1, rank - 1))
+    wide_shape = ir.Shape([x.shape[1], *[1] * (rank - 2)])
+    wide = [
+        successor(node, "Unsqueeze", [value, axes], shape=wide_shape)
+        for value in (scale, bias)
+    ]
     scaled = successor(node, "Mul", [back.outputs[0], wide[0].outputs[0]], shape=x.shape)
     moved = successor(node, "Add", [scaled.outputs[0], wide[1].outputs[0]], shape=x.shape)
     replace(graph, [node], [flat, norm, size, back, *wide, scaled, moved])
