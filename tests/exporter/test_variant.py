@@ -164,6 +164,11 @@ def test_what_the_cuda_form_means_is_proven(workshop, tmp_path, dtype):
 def test_kernels_that_refuse_small_widths_are_not_asked(workshop):
     graph = workshop.graph("micro")
     variant = make_variant(graph.model, "cuda", graph.parameters)
+    for node in variant.model.graph:
+        if node.op_type == "NhwcConv":
+            module = node.metadata_props["atlas.module"]
+            assert node.name == f"{module}/NhwcConv"
+            assert node.inputs[2].name == f"{module}.bias"
     assert {"BiasSplitGelu", "BiasAdd"}.isdisjoint(variant.fusions)
     convs = sum(node.op_type == "Conv" for node in graph.model.graph)
     norms = sum(node.op_type == "GroupNormalization" for node in graph.model.graph)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import onnx_ir as ir
 
 from exporter import metadata as meta
+from exporter.passes.ort.contrib import permuted
+from exporter.passes.ort.group_norm import NHWC
 
 _SKIPS = (meta.SKIP, meta.SKIP_END, meta.SKIP_SOURCE, meta.SKIP_SINK)
 
@@ -14,8 +16,8 @@ _SKIPS = (meta.SKIP, meta.SKIP_END, meta.SKIP_SOURCE, meta.SKIP_SINK)
 class Fusions(ir.passes.FunctionalPass):
     """Runs ``UnetOnnxModel`` over a flat graph whose parameters are inputs.
 
-    A fused node takes the metadata of the node whose first output it now makes; a node it had
-    to add (a Transpose) that of its user.
+    A fused node takes the metadata of the node whose first output it now makes, an NhwcConv
+    that of its Conv; what it had to add (a Transpose) takes that of its user.
 
     Args:
         fusions: What to turn on, as in ``FusionOptions``: ``skip_layer_norm`` for
@@ -59,7 +61,7 @@ def _name_all(model: ir.Model) -> None:
             value.name = value.name or f"{node.name}:{place}"
 
 
-def _describe(graph: ir.Graph, known: dict[str, ir.Value]) -> None:
+def _describe(graph: ir.Graph, known: Mapping[str, ir.Value]) -> None:
     """Shapes and metadata again, which ``graph``'s new nodes lack."""
     for node in reversed(list(graph)):
         for value in node.outputs:
@@ -68,11 +70,21 @@ def _describe(graph: ir.Graph, known: dict[str, ir.Value]) -> None:
                 value.shape, value.type = old.shape, old.type
         if meta.MODULE in node.metadata_props:
             continue
-        old = known.get(node.outputs[0].name or "")
-        origin = old.producer() if old is not None else None
+        same = known.get(node.outputs[0].name or "")
+        origin = same.producer() if same is not None else None
         if origin is not None:
             node.metadata_props.update(origin.metadata_props)
             continue
-        user = next((use.node for v in node.outputs for use in v.uses()), None)
-        props = user.metadata_props if user is not None else {}
+        near = _conv(node, known) or next((u.node for u in node.outputs[0].uses()), None)
+        props = near.metadata_props if near is not None else {}
         node.metadata_props.update({k: v for k, v in props.items() if k not in _SKIPS})
+
+
+def _conv(node: ir.Node, known: Mapping[str, ir.Value]) -> ir.Node | None:
+    """The Conv that an NhwcConv was, by whose result it is named; tells it the shape."""
+    if node.op_type != "NhwcConv":
+        return None
+    result = node.outputs[0]
+    old = known[(result.name or "").partition("_out-")[2]]
+    result.shape, result.type = permuted(old, NHWC), old.type
+    return old.producer()

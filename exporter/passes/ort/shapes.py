@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import onnx_ir as ir
 
 from exporter.passes.ort.contrib import permuted
@@ -12,45 +10,24 @@ _LIKE_FIRST_INPUT = frozenset({"GroupNorm", "SkipGroupNorm", "InstanceNormalizat
 
 
 class Shapes(ir.passes.InPlacePass):
-    """Completes shapes and types across Transposes and normalisations.
-
-    Forwards through both, then back through a Transpose whose result is known: that gives a
-    channels-last convolution the size its channels-first one had.
-    """
+    """Completes shapes and types behind Transposes and normalisations."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:  # noqa: D102
         before = _unknown(model)
         for node in model.graph:
-            _forwards(node)
-        for node in reversed(list(model.graph)):
-            if node.op_type == "Transpose":
-                _backwards(node)
-        for node in model.graph:
-            _forwards(node)
+            _complete(node)
         return ir.passes.PassResult(model, modified=_unknown(model) != before)
 
 
-def _forwards(node: ir.Node) -> None:
+def _complete(node: ir.Node) -> None:
     x = node.inputs[0] if node.inputs else None
     if x is None or x.shape is None:
         return
     if node.op_type == "Transpose":
-        _tell(node.outputs[0], permuted(x, _order(node)), x.type)
+        _tell(node.outputs[0], permuted(x, node.attributes["perm"].as_ints()), x.type)
     elif node.op_type in _LIKE_FIRST_INPUT:
         for value in node.outputs:
             _tell(value, x.shape, x.type)
-
-
-def _backwards(node: ir.Node) -> None:
-    (x,), (y,) = node.inputs, node.outputs
-    if x is None or y.shape is None:
-        return
-    order = _order(node)
-    _tell(x, permuted(y, [order.index(axis) for axis in range(len(order))]), y.type)
-
-
-def _order(node: ir.Node) -> Sequence[int]:
-    return node.attributes["perm"].as_ints()
 
 
 def _tell(value: ir.Value, shape: ir.Shape | None, kind: ir.TypeProtocol | None) -> None:
