@@ -154,6 +154,7 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
         rtol=arguments.rtol,
         seed=arguments.seed,
         keep_fp32=tuple(arguments.keep_fp32),
+        optimize=arguments.optimize,
     )
 
 
@@ -242,6 +243,13 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         help="a module that computes in fp32 in a half precision graph; repeatable",
     )
     group.add_argument("--flat", action="store_true", help="no functions: one flat graph")
+    group.add_argument(
+        "--optimize",
+        choices=("ort",),
+        help="also write OUT.ort.onnx, fused into ONNX Runtime's own operators for the "
+        "--provider in use and proven in the same way; it reads the same weights. With "
+        "--provider cuda --no-check it is made where there is no GPU",
+    )
 
 
 def _check_options(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,8 @@ from rich.table import Table
 from exporter.errors import AtlasError
 
 if TYPE_CHECKING:
-    from exporter.report import ExportReport
+    from exporter.parity import ParityReport
+    from exporter.report import ExportReport, VariantReport
     from exporter.types import Progress as Event
 
 
@@ -78,7 +79,7 @@ def one_line(name: str, result: ExportReport | AtlasError) -> str:
     """One of many exports: its name, verdict and time."""
     if isinstance(result, AtlasError):
         return f"[red]failed[/]  {escape(name)}: {escape(str(result))}"
-    return f"{_parity(result)}  {escape(name)}  {result.seconds:.1f} s"
+    return f"{_parity(result.parity)}  {escape(name)}  {result.seconds:.1f} s"
 
 
 def outcome(result: ExportReport | AtlasError) -> dict[str, Any]:
@@ -114,7 +115,9 @@ def closing_table(report: ExportReport) -> Table:
         f"{random} {weights['description']}; {weights['parameters']:,} parameters, "
         f"{weights['dtype']}, {_bytes(weights['bytes'])}, {_placed(weights)}".strip(),
     )
-    table.add_row("parity", _parity(report))
+    table.add_row("parity", _parity(report.parity))
+    if report.variant is not None:
+        table.add_row("ort variant", _variant(report.variant))
     stages = ", ".join(f"{stage.name} {stage.seconds:.1f}" for stage in report.stages)
     table.add_row("seconds", f"{report.seconds:.1f} ({stages})")
     table.add_row("peak memory", _bytes(report.peak_memory))
@@ -127,8 +130,15 @@ def _placed(weights: object) -> str:
     return f"linked in {files}" if weights["mode"] == "link" else f"copied to {files}"
 
 
-def _parity(report: ExportReport) -> str:
-    parity = report.parity
+def _variant(variant: VariantReport) -> str:
+    fusions = ", ".join(f"{count} {name}" for name, count in variant.fusions.items())
+    return (
+        f"{escape(variant.target.name)}, {variant.nodes:,} nodes, for {variant.provider}: "
+        f"{fusions}; {_parity(variant.parity)}"
+    )
+
+
+def _parity(parity: ParityReport | None) -> str:
     if parity is None:
         return "[yellow]not checked"
     worst = parity.worst

@@ -19,6 +19,7 @@ Q, K, V = PREFIX + "q", PREFIX + "k", PREFIX + "v"
 HEADS = PREFIX + "heads"
 HEAD_DIM = PREFIX + "head_dim"
 PARAMS = PREFIX + "params"
+VARIANT = PREFIX + "variant"
 
 FORMAT_VERSION = "1"
 

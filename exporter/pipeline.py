@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import onnx
+import onnx_ir as ir
 import torch
 
 from exporter import garbage
@@ -25,6 +26,7 @@ from exporter.parity import ParityReport, check
 from exporter.parity.locate import locate
 from exporter.parity.memory import peak_memory
 from exporter.parity.providers import choose, require_dtype
+from exporter.parity.reference import Answer
 from exporter.parity.tolerance import resolve
 from exporter.passes.docstrings import model_doc
 from exporter.publish import (
@@ -32,11 +34,13 @@ from exporter.publish import (
     attach,
     drop_transposes,
     guard_target,
+    guard_variant,
     guard_weights,
     staged,
+    variant_of,
     write,
 )
-from exporter.report import ExportReport
+from exporter.report import ExportReport, VariantReport
 from exporter.source import load_source
 from exporter.types import (
     TORCH_DTYPES,
@@ -48,6 +52,7 @@ from exporter.types import (
     TensorSpec,
     quiet,
 )
+from exporter.variant import Variant, make_variant, require_variant
 from exporter.weights.checkpoint import Checkpoint, natural_dtype
 from exporter.weights.random import RandomWeights
 from exporter.weights.store import can_link, copy_weights, digest, link_weights
@@ -85,60 +90,41 @@ def export(
     """
     run = Run(on_progress)
     graphs = {} if graphs is None else graphs
-    opset = DEFAULT_OPSET if request.opset is None else request.opset
-    if opset not in OPSETS:
-        raise UsageError(f"--opset {opset}", f"{OPSETS[0]} to {OPSETS[-1]}")
     target = request.target.expanduser().absolute()
-    guard_target(target)
-    if request.check:
-        resolve("fp32", request.atol, request.rtol, None)
-        provider, _ = choose(request.provider)
+    opset = _refuse_early(request, target)
     with run.stage("source"):
-        source = load_source(
-            request.model,
-            subfolder=request.subfolder,
-            revision=request.revision,
-            variant=request.variant,
-            seed=request.seed,
-            progress=on_progress,
-        )
-        dtype = request.dtype or _dtype_of(source)
-        copy = _copies(request, source, target, TORCH_DTYPES[dtype])
-        if copy:
-            guard_weights(target, source.weights)
-        if request.check:
-            require_dtype(provider, dtype)
+        source, dtype = _open(request, opset, on_progress)
+        copy = _refuse_files(request, source, target, dtype)
     with (
-        staged(target, copy=copy) as stage,
+        staged(target, copy=copy, variant=bool(request.optimize)) as stage,
         _beside(partial(_store, request, source, stage, dtype), on_progress) as stored,
     ):
         key = architecture(source, dtype, opset, request.keep_fp32)
         if key not in graphs:
             graphs[key] = build(source, dtype, opset, request.keep_fp32, run)
         graph = graphs[key]
-        model = graph.model.clone()
+        model, variant = graph.model.clone(), None
+        if request.optimize:
+            with run.stage("variant"):
+                variant = make_variant(graph.model, _provider(request), graph.parameters)
         with run.stage("weights"):
             turned = graph.turned if request.weights == "packed" else frozenset()
             specs, files = stored.result()
             if not specs:
                 specs, files = _store(request, source, stage, dtype, on_progress, turned)
-            attach(model, specs, stage.onnx.parent, graph.parameters)
-            drop_transposes(model, turned)
+            for reader in (model, variant.model) if variant else (model,):
+                attach(reader, specs, stage.onnx.parent, graph.parameters)
+                drop_transposes(reader, turned)
         if not request.flat:
             with run.stage("fold"), garbage.paused():
                 fold(model, graph.program.classes)
         weights = _weights_facts(source, request, specs, files, dtype, copy=copy)
         with run.stage("write"):
-            model.producer_name, model.producer_version = "unet-atlas", version("unet-atlas")
-            model.graph.name = source.class_name
-            model.graph.doc_string = model_doc(source.name)
-            write(model, stage.onnx, _facts(source, weights))
-            _validate(stage.onnx)
-        parity = None
+            written = _write(model, variant, stage, source, weights)
+        reports: list[ParityReport] = []
         if request.check:
             with run.stage("check"):
-                parity = _check(stage, source, request, dtype, on_progress)
-            write(model, stage.onnx, {"parity": parity.to_metadata()})
+                reports = _prove(written, source, request, dtype, on_progress)
         stage.publish()
     return ExportReport(
         target=target,
@@ -154,7 +140,8 @@ def export(
         roles=graph.roles,
         stages=tuple(run.records),
         passes=graph.passes,
-        parity=parity,
+        parity=reports[0] if reports else None,
+        variant=VariantReport.of(variant, variant_of(target), reports) if variant else None,
         seconds=time.perf_counter() - run.start,
         peak_memory=peak_memory(),
     )
@@ -173,6 +160,46 @@ def export_all(
             yield export(request, on_progress, graphs)
         except AtlasError as error:
             yield error
+
+
+def _refuse_early(request: ExportRequest, target: Path) -> int:
+    """Refuses what needs no look at the model; the opset of what is left."""
+    opset = DEFAULT_OPSET if request.opset is None else request.opset
+    if opset not in OPSETS:
+        raise UsageError(f"--opset {opset}", f"{OPSETS[0]} to {OPSETS[-1]}")
+    if request.optimize:
+        require_variant(opset, request.dtype)
+    guard_target(target)
+    if request.check:
+        resolve("fp32", request.atol, request.rtol, None)
+        choose(request.provider)
+    return opset
+
+
+def _open(request: ExportRequest, opset: int, on_progress: OnProgress) -> tuple[Source, Dtype]:
+    source = load_source(
+        request.model,
+        subfolder=request.subfolder,
+        revision=request.revision,
+        variant=request.variant,
+        seed=request.seed,
+        progress=on_progress,
+    )
+    dtype = request.dtype or _dtype_of(source)
+    if request.optimize:
+        require_variant(opset, dtype)
+    return source, dtype
+
+
+def _refuse_files(request: ExportRequest, source: Source, target: Path, dtype: Dtype) -> bool:
+    """Refuses to replace strangers' files, and what cannot be checked; whether to copy."""
+    copy = _copies(request, source, target, TORCH_DTYPES[dtype])
+    if copy:
+        guard_weights(target, source.weights)
+    guard_variant(target, wanted=bool(request.optimize), copy=copy)
+    if request.check:
+        require_dtype(choose(request.provider)[0], dtype)
+    return copy
 
 
 def _dtype_of(source: Source) -> Dtype:
@@ -287,6 +314,53 @@ def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@dataclass(frozen=True)
+class _File:
+    """One file of an export, from writing to proof.
+
+    Attributes:
+        name: What it will be called.
+        path: Where it is written.
+        model: What it holds.
+    """
+
+    name: str
+    path: Path
+    model: ir.Model
+
+    def sign(self, source: Source, facts: Mapping[str, Any]) -> None:
+        """Writes it with what it says about itself, and has ``onnx.checker`` read it."""
+        model = self.model
+        model.producer_name, model.producer_version = "unet-atlas", version("unet-atlas")
+        model.graph.name = source.class_name
+        model.graph.doc_string = model_doc(source.name)
+        write(model, self.path, facts)
+        _validate(self.path)
+
+
+def _write(
+    model: ir.Model,
+    variant: Variant | None,
+    stage: Stage,
+    source: Source,
+    weights: Mapping[str, Any],
+) -> list[_File]:
+    """Writes the portable file, then the variant if there is one."""
+    facts = _facts(source, weights)
+    written = [_File(stage.target.name, stage.onnx, model)]
+    written[0].sign(source, facts)
+    if variant is not None and stage.variant is not None:
+        name = variant_of(stage.target).name
+        written.append(_File(name, stage.variant, variant.model))
+        written[1].sign(source, {**facts, **variant.facts})
+    return written
+
+
+def _provider(request: ExportRequest) -> Literal["cpu", "cuda"]:
+    """Where the variant is to run: without a check, CUDA need not be here to be asked for."""
+    return "cuda" if request.provider == "cuda" else choose(request.provider)[0]
+
+
 def _versions() -> dict[str, str]:
     return {package: version(package) for package in PACKAGES}
 
@@ -299,34 +373,56 @@ def _validate(path: Path) -> None:
         raise GraphError(f"onnx.checker refuses the graph: {reason}") from error
 
 
-def _check(
-    stage: Stage, source: Source, request: ExportRequest, dtype: Dtype, progress: OnProgress
-) -> ParityReport:
-    report = check(
-        stage.onnx,
-        source,
-        provider=request.provider,
-        dtype=dtype,
-        keep_fp32=request.keep_fp32,
-        atol=request.atol,
-        rtol=request.rtol,
-        on_progress=progress,
-    )
-    if report.passed:
-        return report
-    worst = report.worst
+def _prove(
+    written: Sequence[_File],
+    source: Source,
+    request: ExportRequest,
+    dtype: Dtype,
+    progress: OnProgress,
+) -> list[ParityReport]:
+    """Checks every file as written; PyTorch answers once. Then each file gets its verdict."""
+    answered: list[Answer] = []
+    reports = []
+    for file in written:
+        report = check(
+            file.path,
+            source,
+            provider=request.provider,
+            dtype=dtype,
+            keep_fp32=request.keep_fp32,
+            atol=request.atol,
+            rtol=request.rtol,
+            answered=answered,
+            on_progress=progress,
+        )
+        if not report.passed:
+            raise _failed(report, file, source, request, progress)
+        reports.append(report)
+    for file, report in zip(written, reports, strict=True):
+        write(file.model, file.path, {"parity": report.to_metadata()})
+    return reports
+
+
+def _failed(
+    report: ParityReport,
+    file: _File,
+    source: Source,
+    request: ExportRequest,
+    progress: OnProgress,
+) -> ParityError:
+    """What to tell, the first departing operator included: the file is gone after this."""
     progress(Progress("locate"))
     location = locate(
-        stage.onnx,
+        file.path,
         source,
         report.to_search,
-        dtype=dtype,
+        dtype=report.dtype,
         keep_fp32=request.keep_fp32,
         provider=request.provider,
         on_progress=progress,
     )
-    raise ParityError(
-        f"{request.target.name} differs from PyTorch at {worst.name}: {worst.verdict}; "
-        f"{location}",
+    worst = report.worst
+    return ParityError(
+        f"{file.name} differs from PyTorch at {worst.name}: {worst.verdict}; {location}",
         do="the target is as it was",
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx
 import onnx_ir as ir
 import torch
 
@@ -66,6 +67,47 @@ def guard_weights(target: Path, weights: Weights) -> None:
         )
 
 
+def guard_variant(target: Path, *, wanted: bool, copy: bool) -> None:
+    """Refuses to replace ``unet.ort.onnx`` where no export wrote it, or to leave it broken.
+
+    Args:
+        target: Where the portable model will be.
+        wanted: A variant will be written beside it.
+        copy: The weights that an older variant reads will be replaced.
+
+    Raises:
+        TargetError: The file beside ``target`` is someone's own, or would read other weights
+            than those it was proven with.
+    """
+    place = variant_of(target)
+    if not os.path.lexists(place):
+        return
+    ours = _is_variant(place)
+    if wanted and not ours:
+        raise TargetError(
+            f"the variant would replace {place}, which no export wrote",
+            do="give the .onnx another name",
+        )
+    if copy and ours and not wanted:
+        raise TargetError(
+            f"{place.name} reads the weights that this export replaces",
+            do="add --optimize ort to write it anew, or remove it",
+        )
+
+
+def variant_of(target: Path) -> Path:
+    """Where the variant of ``unet.onnx`` for ONNX Runtime lies: ``unet.ort.onnx``."""
+    return target.with_suffix(".ort.onnx")
+
+
+def _is_variant(place: Path) -> bool:
+    try:
+        model = onnx.load(place, load_external_data=False)
+    except Exception:  # protobuf raises a class without stubs; it is no ONNX file
+        return False
+    return any(entry.key == meta.VARIANT for entry in model.metadata_props)
+
+
 @dataclass(frozen=True)
 class Stage:
     """Where files lie until they are proven.
@@ -74,49 +116,67 @@ class Stage:
         target: Where the model will be.
         onnx: Where the model is written first.
         weights: Where copied weights are written first; None when they are linked.
+        variant: Where the variant for ONNX Runtime is written first; None without one.
+        old: Folder for what was in their places, until all are.
     """
 
     target: Path
     onnx: Path
     weights: Path | None
+    variant: Path | None
+    old: Path
 
     def publish(self) -> None:
-        """Renames into place, weights first; whole files replace whole files.
+        """Renames into place, the target last; whole files replace whole files.
 
-        Two exports to one target do not mix: the pair of renames holds a lock on the folder.
-        Weights that were there come back if the second rename does not happen.
+        Two exports to one target do not mix: the renames together hold a lock on the folder.
+        What was there comes back if the last rename does not happen.
 
         Raises:
             TargetError: The target cannot be replaced.
         """
-        place, before = (
-            self.target.with_suffix(".safetensors"),
-            self.onnx.with_suffix(".before"),
-        )
+        places = {
+            self.weights: self.target.with_suffix(".safetensors"),
+            self.variant: variant_of(self.target),
+        }
+        moves = [
+            _Move(new, place, self.old / f"{place.name}.before")
+            for new, place in places.items()
+            if new is not None
+        ]
         try:
-            with _locked(self.target.parent), self._all_or_nothing(place, before):
-                if self.weights is not None:
-                    if place.exists():
-                        place.replace(before)
-                    self.weights.replace(place)
+            with _locked(self.target.parent), self._all_or_nothing(moves):
+                for move in moves:
+                    if move.place.exists():
+                        move.place.replace(move.before)
+                    move.new.replace(move.place)
                 self.onnx.replace(self.target)
         except OSError as error:
             raise TargetError(f"{self.target} cannot be replaced: {error.strerror}") from error
 
     @contextlib.contextmanager
-    def _all_or_nothing(self, place: Path, before: Path) -> Iterator[None]:
+    def _all_or_nothing(self, moves: list[_Move]) -> Iterator[None]:
         try:
             yield
         finally:
-            if self.onnx.exists():  # not published
-                if before.exists():
-                    before.replace(place)
-                elif self.weights is not None and not self.weights.exists():
-                    place.unlink(missing_ok=True)
+            for move in moves if self.onnx.exists() else ():  # not published
+                if move.before.exists():
+                    move.before.replace(move.place)
+                elif not move.new.exists():
+                    move.place.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class _Move:
+    """A file to put beside the target: from where, to where, where the old one waits."""
+
+    new: Path
+    place: Path
+    before: Path
 
 
 @contextlib.contextmanager
-def staged(target: Path, *, copy: bool) -> Iterator[Stage]:
+def staged(target: Path, *, copy: bool, variant: bool = False) -> Iterator[Stage]:
     """A place beside ``target`` to write to, gone again however the export ends.
 
     Linked models are written in the target's own folder, since their external data must be
@@ -133,9 +193,10 @@ def staged(target: Path, *, copy: bool) -> Iterator[Stage]:
     onnx = folder / target.name if copy else target.parent / f"{folder.name}.onnx"
     try:
         weights = folder / target.with_suffix(".safetensors").name if copy else None
-        yield Stage(target, onnx, weights)
+        yield Stage(target, onnx, weights, variant_of(onnx) if variant else None, folder)
     finally:
         onnx.unlink(missing_ok=True)
+        variant_of(onnx).unlink(missing_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
 
 

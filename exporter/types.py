@@ -12,6 +12,7 @@ import torch
 Dtype = Literal["fp32", "fp16", "bf16"]
 Provider = Literal["auto", "cpu", "cuda"]
 WeightsMode = Literal["auto", "link", "copy", "packed"]
+Optimize = Literal["ort"]
 
 TORCH_DTYPES: Mapping[Dtype, torch.dtype] = {
     "fp32": torch.float32,
@@ -181,3 +182,4 @@ class ExportRequest:
     rtol: float | None = None
     seed: int = 0
     keep_fp32: tuple[str, ...] = field(default=())
+    optimize: Optimize | None = None

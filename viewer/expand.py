@@ -135,7 +135,8 @@ class _Builder:
         if function is None:
             inputs += captured(node, scope)
             for value in node.outputs:
-                scope[value] = self.value(value, identifier)
+                if value.name:  # an optional result that nobody asked for has none
+                    scope[value] = self.value(value, identifier)
         else:
             children = self.call(node, function, scope, identifier, path)
         self.nodes[identifier] = Node(

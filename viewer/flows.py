@@ -63,7 +63,7 @@ def with_costs(tree: Tree, nominal: Nominal) -> Tree:
 
 
 def _cost(tree: Tree, node: Node, nominal: Nominal) -> int | None:
-    if node.domain:
+    if node.domain not in ("", "com.microsoft"):  # the latter is ONNX Runtime's
         return None
     weights = iter(node.weights)
     inputs: list[tuple[int, ...] | None] = []

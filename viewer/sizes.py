@@ -78,12 +78,14 @@ class Nominal:
 
 # One floating-point operation for each element that comes out.
 _PER_ELEMENT = frozenset(
-    """Add Sub Mul Div Pow Sqrt Sigmoid Tanh Relu Exp Cos Sin Erf Neg Clip Where""".split()  # noqa: SIM905
+    """Add Sub Mul Div Pow Sqrt Sigmoid Tanh Relu Exp Cos Sin Erf Neg Clip Where
+    BiasAdd""".split()  # noqa: SIM905
 )
 # Mean, variance, normalise, scale, shift; or maximum, subtract, exp, sum, divide.
 _FIVE_PER_ELEMENT = frozenset(
     """GroupNormalization InstanceNormalization LayerNormalization RMSNormalization
-    BatchNormalization Softmax LogSoftmax Gelu Swish HardSwish Mish""".split()  # noqa: SIM905
+    BatchNormalization Softmax LogSoftmax Gelu Swish HardSwish Mish
+    GroupNorm SkipGroupNorm SkipLayerNormalization BiasSplitGelu QuickGelu""".split()  # noqa: SIM905
 )
 _FREE = frozenset(
     """Cast Concat Constant ConstantOfShape Expand Flatten Gather Identity Pad Range
@@ -100,7 +102,7 @@ def flops(
     """Floating-point operations of one operator; a multiply-add counts as two.
 
     Args:
-        op: Operator type of the default ONNX domain.
+        op: Operator type of the default ONNX domain, or of ONNX Runtime's own.
         inputs: Shapes of the operands, weights included; None where unknown.
         outputs: Shapes of the results.
         attributes: The node's plain attributes.
@@ -122,7 +124,9 @@ def flops(
         "ConvTranspose": _conv_transpose,
         "MatMul": _matmul,
         "Gemm": _gemm,
+        "NhwcConv": _conv,
         "Attention": _attention,
+        "MultiHeadAttention": _attention,
     }.get(op)
     if counter is None or any(shape is None for shape in inputs[:2]):
         return None

@@ -38,6 +38,7 @@ def check(
     rtol: float | None = None,
     floor: bool = True,
     floor_factor: float | None = None,
+    answered: list[Answer] | None = None,
     on_progress: OnProgress = quiet,
 ) -> ParityReport:
     """Run a written file in ONNX Runtime against PyTorch.
@@ -57,6 +58,8 @@ def check(
         rtol: Relative tolerance; None for the dtype's default.
         floor: Measure the noise floor, and judge by it unless a tolerance is given.
         floor_factor: How many times the floor is too far; None for the dtype's default.
+        answered: PyTorch's answers to the same question about another file; an empty list is
+            filled. PyTorch is then asked once for several files.
         on_progress: Told after each run of a case.
 
     Returns:
@@ -74,11 +77,13 @@ def check(
         cases = matrix("smoke", size_multiple=source.size_multiple, text=text)
     if not cases:
         raise UsageError("no cases to check", "at least one")
-    step = _Steps(on_progress, 2 * len(cases))
+    step = _Steps(on_progress, (1 if answered else 2) * len(cases))
     device = "cuda" if obtained == "cuda" and torch.cuda.is_available() else "cpu"
-    asked = answers(
+    asked = answered or answers(
         source, dtype, cases, floor=floor, device=device, keep_fp32=keep_fp32, on_case=step
     )
+    if answered is not None:
+        answered[:] = asked
     torch_peak = peak_memory()
     session = open_session(onnx_path, provider)
     results = []

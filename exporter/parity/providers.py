@@ -39,6 +39,8 @@ HEAVY = frozenset(
         "LayerNormalization",
         "MatMul",
         "MultiHeadAttention",
+        "NhwcConv",
+        "SkipGroupNorm",
         "SkipLayerNormalization",
         "Softmax",
     }

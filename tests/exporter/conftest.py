@@ -34,6 +34,7 @@ SIMPLE = {
 }
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "micro": MICRO,
+    "wide": {**MICRO, "block_out_channels": [320, 16], "layers_per_block": 1},
     "tiny": {},
     "tiny-xl": {"preset": "tiny-xl"},
     "ddpm": {

@@ -135,7 +135,7 @@ def test_interrupted_renames_leave_the_old_pair(tmp_path, monkeypatch, existing,
 
     def interrupted(path, to):
         nonlocal count
-        if path.name != "unet.before" and count >= min(renames, 1 + existing):
+        if path.suffix != ".before" and count >= min(renames, 1 + existing):
             raise _Stop
         count += 1
         return rename(path, to)
