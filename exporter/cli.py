@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -84,11 +85,18 @@ def _export(arguments: argparse.Namespace, console: Console) -> ExportReport:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours is shown
     with StageDisplay(console, quiet=arguments.quiet) as display:
         display.start("imports")
+        start = time.perf_counter()
         with garbage.paused():  # seconds of torch: -h should not wait for it
             from exporter.pipeline import export
-            from exporter.types import ExportRequest
-        display.finish("imports")
-        return export(_request(arguments, ExportRequest), display.progress)
+            from exporter.types import ExportRequest, StageRecord
+        imports = StageRecord("imports", time.perf_counter() - start)
+        display.finish("imports", imports.seconds)
+        report = export(_request(arguments, ExportRequest), display.progress)
+    return replace(
+        report,
+        stages=(imports, *report.stages),
+        seconds=imports.seconds + report.seconds,
+    )
 
 
 def _export_all(arguments: argparse.Namespace, console: Console) -> int:
