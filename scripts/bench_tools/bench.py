@@ -113,6 +113,8 @@ class _Rounds:
             return figures
         job, same = self._job(record, record.bin), None
         for name, take in STEPS.items():
+            if "export" in record.errors:
+                break
             if name in record.errors or (same is not None and name in OF_THE_GRAPH):
                 continue
             try:
@@ -123,8 +125,6 @@ class _Rounds:
                     same = twin(record, job, before)
             except RunError as error:
                 record.errors[name] = str(error)
-            if "export" in record.errors:
-                break
         return figures
 
     def _job(self, record: Record, bin: Path) -> Job:

@@ -1,4 +1,4 @@
-"""A result for people: the table, the goals and the profile, for the terminal and as Markdown."""
+"""A result for people: table, goals and profile, for the terminal and as Markdown."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bench_tools.result import Result, Row
 NOTE = """\
 Medians over {rounds} interleaved rounds{last}; × is the ratio to the first row: median, and
 (lowest to highest), of the ratios within each round. Export is the whole process from start to
-exit, imports included, under GNU time; peak memory is its largest process, mapped files included.
-Operators leave out Constants and Transposes of weights. Session and step: ONNX Runtime
-{runtime} on the CPU for every graph, 1x4x32x32 with 77 tokens; PyTorch's eager mode takes
-{eager} for that step, and the largest difference is to its output. First drawn: once, headless
-Chromium, from being sent to the page to the graph's first elements; .onnx files in Netron."""
+exit, imports included, under GNU time; peak memory is its largest process, mapped files
+included. Operators leave out Constants and Transposes of weights. Session and step: ONNX
+Runtime {runtime} on the CPU for every graph, 1x4x32x32 with 77 tokens; PyTorch's eager mode
+takes {eager} for that step, and the largest difference is to its output. First drawn: once,
+headless Chromium, from being sent to the page to the graph's first elements; .onnx files in Netron."""
 
 
 def terminal(result: Result) -> Iterator[Table]:
@@ -29,15 +29,11 @@ def terminal(result: Result) -> Iterator[Table]:
     for figure in FIGURES:
         table.add_column(figure.title, justify="right")
     for row in result.rows:
-        lines = [_head(result, row), *_cells(result, row)]
-        table.add_row(*(escape("\n".join(cell)) for cell in lines))
+        cells = [_head(result, row), *_cells(result, row)]
+        table.add_row(*(escape("\n".join(cell)) for cell in cells))
     yield table
-    for title, lines in (
-        ("goals", _goals(goals(result))),
-        ("profile by stage", _stages(result)),
-    ):
-        if lines:
-            yield _plain(title, lines)
+    for title, found in _sections(result):
+        yield _plain(title, found)
 
 
 def markdown(result: Result) -> str:
@@ -53,16 +49,12 @@ def markdown(result: Result) -> str:
         cells = ["<br>".join(cell) for cell in (_head(result, row), *_cells(result, row))]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     lines += ["", note(result), "", _where(result), ""]
-    for title, more in (
-        ("Goals", _goals(goals(result))),
-        ("Profile by stage", _stages(result)),
-    ):
-        if more:
-            lines += [f"### {title}", "", *more, ""]
+    for title, found in _sections(result):
+        lines += [f"### {title}", "", *found, ""]
     lines += ["### Versions", ""]
     for row in result.rows:
-        found = ", ".join(f"{name} {value}" for name, value in row.versions.items())
-        lines.append(f"- {row.peer.title}: {found or 'none'}")
+        versions = ", ".join(f"{name} {value}" for name, value in row.versions.items())
+        lines.append(f"- {row.peer.title}: {versions or 'none'}")
     return "\n".join([*lines, ""])
 
 
@@ -121,8 +113,12 @@ def _goals(found: list[Goal]) -> list[str]:
     return lines
 
 
-def _stages(result: Result) -> list[str]:
-    return profile.markdown(profile.profiles(result))
+def _sections(result: Result) -> Iterator[tuple[str, list[str]]]:
+    """What stands under the table, where there is something to tell."""
+    if lines := _goals(goals(result)):
+        yield "Goals", lines
+    if lines := profile.markdown(profile.profiles(result)):
+        yield "Profile by stage", lines
 
 
 def _plain(title: str, lines: list[str]) -> Table:
