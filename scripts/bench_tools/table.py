@@ -19,7 +19,8 @@ exit, imports included, under GNU time; peak memory is its largest process, mapp
 included. Operators leave out Constants and Transposes of weights. Session and step: ONNX
 Runtime {runtime} on the CPU for every graph, 1x4x32x32 with 77 tokens; PyTorch's eager mode
 takes {eager} for that step, and the largest difference is to its output. First drawn: once,
-headless Chromium, from being sent to the page to the graph's first elements; .onnx files in Netron."""
+headless Chromium, from being sent to the page to the graph's first elements; .onnx files in
+Netron, torchviz' by Graphviz as a whole."""
 
 
 def terminal(result: Result) -> Iterator[Table]:
