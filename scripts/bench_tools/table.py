@@ -61,11 +61,11 @@ def markdown(result: Result) -> str:
 
 def note(result: Result) -> str:
     """How the figures are to be read."""
-    runtime = result.rows[0].versions.get("onnxruntime-gpu", "")
+    runtime = result.machine.get("ONNX Runtime", "")
     rounds = [len(row.rounds) for row in result.rows]
     last = ", the last of them unfinished" if min(rounds) < max(rounds) else ""
     if result.resumed:
-        last += f", interrupted {result.resumed} times and gone on with"
+        last += f", resumed after {result.resumed} interruption(s)"
     eager = f"{result.eager:.3g} s"
     return NOTE.format(rounds=max(rounds), last=last, runtime=runtime, eager=eager)
 

@@ -150,7 +150,7 @@ def test_an_interrupted_run_goes_on(tmp_path, subject, unseen):
     assert [row.errors for row in result.rows] == [{}, {}]
     assert result.rows[0].rounds == stopped.rows[0].rounds
     assert len(result.rows[1].rounds) == 2
-    assert "interrupted 1 times" in table.note(result)
+    assert "after 1 interruption" in table.note(result)
     other = Plan("tiny", (first,), 2, tmp_path, 60)
     with pytest.raises(RunError, match="another peers"):
         measure(other, print, earlier=again)
