@@ -34,7 +34,10 @@ class Record:
         for row in earlier.rows:
             if row.peer == self.peer:
                 self.rounds = [dict(one) for one in row.rounds]
-                self.errors = {**row.errors, **self.errors}
+                errors = {
+                    step: why for step, why in row.errors.items() if step != "environment"
+                }
+                self.errors = {**errors, **self.errors}  # its environment was tried anew
                 self.graph = row.graph
 
     def row(self) -> Row:
