@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
@@ -53,6 +54,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.report:
             _guard_report(arguments.report, arguments.output)
+        if arguments.shard and not arguments.all:
+            raise UsageError(f"--shard {arguments.shard} without --all")
         if arguments.all:
             return _export_all(arguments, console)
         report = _export(arguments, console)
@@ -84,11 +87,18 @@ def _export(arguments: argparse.Namespace, console: Console) -> ExportReport:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours is shown
     with StageDisplay(console, quiet=arguments.quiet) as display:
         display.start("imports")
+        start = time.perf_counter()
         with garbage.paused():  # seconds of torch: -h should not wait for it
             from exporter.pipeline import export
-            from exporter.types import ExportRequest
-        display.finish("imports")
-        return export(_request(arguments, ExportRequest), display.progress)
+            from exporter.types import ExportRequest, StageRecord
+        imports = StageRecord("imports", time.perf_counter() - start)
+        display.finish("imports", imports.seconds)
+        report = export(_request(arguments, ExportRequest), display.progress)
+    return replace(
+        report,
+        stages=(imports, *report.stages),
+        seconds=imports.seconds + report.seconds,
+    )
 
 
 def _export_all(arguments: argparse.Namespace, console: Console) -> int:
@@ -97,6 +107,8 @@ def _export_all(arguments: argparse.Namespace, console: Console) -> int:
     from exporter.types import ExportRequest
 
     folders = checkpoints(arguments.all, arguments.subfolder)
+    if arguments.shard:
+        folders = shard(folders, arguments.shard)
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -116,7 +128,9 @@ def _export_all(arguments: argparse.Namespace, console: Console) -> int:
             out.print(one_line(folder.name, result), highlight=False)
             display.clear()
     if arguments.report:
-        _write_report([outcome(result) for result in results], arguments.report)
+        named = zip(folders, results, strict=True)
+        report = [{"checkpoint": folder.name, **outcome(result)} for folder, result in named]
+        _write_report(report, arguments.report)
     codes = {result.exit_code for result in results if isinstance(result, AtlasError)}
     return min(codes, default=0)
 
@@ -135,6 +149,18 @@ def checkpoints(folder: Path, subfolder: str) -> list[Path]:
     if not found:
         raise UsageError(f"--all {folder} holds no checkpoint", "diffusers folders inside it")
     return found
+
+
+def shard(folders: list[Path], part: str) -> list[Path]:
+    """Every N-th folder from the K-th on, for ``K/N``: all N parts together are all folders.
+
+    Raises:
+        UsageError: It is no such part.
+    """
+    first, _, step = part.partition("/")
+    if not (first.isdecimal() and step.isdecimal() and 1 <= int(first) <= int(step)):
+        raise UsageError(f"--shard {part}", "K/N with K from 1 to N, such as 1/4")
+    return folders[int(first) - 1 :: int(step)]
 
 
 def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> ExportRequest:
@@ -211,6 +237,12 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="every checkpoint in FOLDER into the folder OUT.onnx names; each architecture is "
         "traced once, each checkpoint is proven",
+    )
+    group.add_argument(
+        "--shard",
+        metavar="K/N",
+        help="of --all, every N-th checkpoint from the K-th on: one machine's part "
+        "(docs/SCALE.md)",
     )
     group.add_argument("--subfolder", default="unet", help="of a pipeline (default: unet)")
     group.add_argument("--revision", help="hub branch, tag or commit")

@@ -7,49 +7,27 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench_tools import machine
-from bench_tools.environment import PROJECT, ROOT, SetupError
+from bench_tools.environment import ROOT, SetupError
 from bench_tools.peer import Job, Peer
-from bench_tools.process import RunError, run_worker, timed
-from bench_tools.result import Result, Row
+from bench_tools.plan import Plan
+from bench_tools.process import RunError, run, run_worker
+from bench_tools.record import Record
+from bench_tools.result import Result
+from bench_tools.steps import OF_THE_GRAPH, STAGE, STEPS, twin
 
 OnStep = Callable[[str], None]
+OnResult = Callable[[Result], None]
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What to measure.
-
-    Attributes:
-        subject: Preset.
-        peers: Who, in the order of a round; the reference first.
-        runs: Rounds.
-        cache: Where environments are kept and files are written meanwhile.
-        limit: Seconds after which one command is given up.
-    """
-
-    subject: str
-    peers: tuple[Peer, ...]
-    runs: int
-    cache: Path
-    limit: float
-
-
-@dataclass
-class _Record:
-    """What is known of one peer so far."""
-
-    peer: Peer
-    bin: Path | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-    rounds: list[dict[str, float]] = field(default_factory=list)
-    errors: dict[str, str] = field(default_factory=dict)
-
-
-def measure(plan: Plan, on_step: OnStep) -> Result:
+def measure(
+    plan: Plan,
+    on_step: OnStep,
+    on_result: OnResult = lambda _: None,
+    earlier: Result | None = None,
+) -> Result:
     """Makes the environments and the checkpoint, runs all rounds, and removes what they wrote.
 
     An interrupt ends the rounds; what they have measured so far is the result.
@@ -57,45 +35,154 @@ def measure(plan: Plan, on_step: OnStep) -> Result:
     Args:
         plan: What to measure.
         on_step: Told one line after every step.
+        on_result: Given what is known after every peer of every round.
+        earlier: An interrupted result to go on with; what it has is not measured again.
 
     Raises:
-        RunError: The checkpoint cannot be made.
+        RunError: The checkpoint cannot be made, or ``earlier`` is not of this plan.
     """
+    before = None if earlier is None else _guard_earlier(earlier, plan)
     records = [_prepared(peer, plan.cache, on_step) for peer in plan.peers]
-    loads = []
+    if before is not None:
+        for record in records:
+            record.restore(before)
     with _workspace(plan.cache) as folder:
         on_step(f"checkpoint and reference of {plan.subject}")
-        eager = _make_subject(plan, folder)
+        rounds = _Rounds(plan, folder, records, before, _make_subject(plan, folder))
         try:
             for number in range(plan.runs):
-                loads.append(machine.load())
-                _all_peers(number, records, plan, folder, on_step)
+                rounds.go(number, on_step, on_result)
         except KeyboardInterrupt:
-            on_step("interrupted: the table has what was measured")
-    return Result(
-        subject=plan.subject,
-        commit=_commit(),
-        machine=machine.describe(),
-        loads=tuple(loads),
-        eager=eager,
-        rows=tuple(
-            Row(one.peer, one.versions, tuple(one.rounds), one.errors) for one in records
-        ),
-    )
+            on_step("interrupted: the table has what was measured; --resume goes on")
+    return rounds.result()
 
 
-def _all_peers(
-    number: int, records: list[_Record], plan: Plan, folder: Path, on_step: OnStep
-) -> None:
-    for at, record in enumerate(records):
-        step = f"round {number + 1}/{plan.runs}, {record.peer.name}"
-        on_step(f"{step}: {_round(record, plan, folder)}")
-        _tidy(records[: at + 1], plan.peers[at + 1 :], folder)
+class _Rounds:
+    """All rounds over one checkpoint.
+
+    Attributes:
+        plan: What to measure.
+        folder: Where the checkpoint lies and everyone writes.
+        records: What is known of each peer.
+        loads: Load average at the start of every round.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: Path,
+        records: list[Record],
+        earlier: Result | None,
+        eager: float,
+    ) -> None:
+        self.plan, self.folder, self.records = plan, folder, records
+        self.loads = list(earlier.loads) if earlier else []
+        self._resumed = earlier.resumed + 1 if earlier else 0
+        self._eager, self._commit = eager, _commit()
+
+    def result(self) -> Result:
+        """What is known by now."""
+        return Result(
+            subject=self.plan.subject,
+            commit=self._commit,
+            machine=machine.describe(),
+            loads=tuple(self.loads),
+            eager=self._eager,
+            rows=tuple(record.row() for record in self.records),
+            resumed=self._resumed,
+        )
+
+    def go(self, number: int, on_step: OnStep, on_result: OnResult) -> None:
+        """One round; peers that have it already are passed over."""
+        if all(len(record.rounds) > number for record in self.records):
+            return
+        self.loads.append(machine.load())
+        for at, record in enumerate(self.records):
+            if len(record.rounds) > number:
+                continue
+            figures = self._one(record, self.records[:at])
+            record.rounds.append(figures)
+            step = f"round {number + 1}/{self.plan.runs}, {record.peer.name}"
+            on_step(f"{step}: {_line(figures)}")
+            on_result(self.result())
+            self._tidy(at)
+
+    def _one(self, record: Record, before: Sequence[Record]) -> dict[str, float]:
+        figures: dict[str, float] = {}
+        if record.bin is None:
+            return figures
+        job, same = self._job(record, record.bin), None
+        for name, take in STEPS.items():
+            if "export" in record.errors:
+                break
+            if name in record.errors or (same is not None and name in OF_THE_GRAPH):
+                continue
+            try:
+                if name == "export":
+                    self._provide(record)
+                figures.update(take(record, job, self.plan))
+                if name == "export":
+                    same = twin(record, job, before)
+            except RunError as error:
+                record.errors[name] = str(error)
+        return figures
+
+    def _job(self, record: Record, bin: Path) -> Job:
+        source = self._source(record)
+        checkpoint = self.folder / "checkpoint"
+        return Job(
+            bin=bin,
+            checkpoint=checkpoint,
+            source=checkpoint if source is None else _target(source.peer, self.folder),
+            target=_target(record.peer, self.folder),
+            report=self.folder / f"{record.peer.name}.json",
+        )
+
+    def _source(self, record: Record) -> Record | None:
+        return next((one for one in self.records if one.peer.name == record.peer.source), None)
+
+    def _provide(self, record: Record) -> None:
+        """Writes what this peer builds on again, untimed: after an interruption it is gone."""
+        source = self._source(record)
+        if source is None or source.bin is None or "export" in source.errors:
+            return
+        job = self._job(source, source.bin)
+        if source.peer.command is not None and not job.target.exists():
+            job.target.parent.mkdir(exist_ok=True)
+            run(source.peer.command(job), ROOT, self.plan.limit)
+
+    def _tidy(self, at: int) -> None:
+        """Removes what no peer of this round still takes: each result is gigabytes."""
+        wanted = {record.peer.source for record in self.records[at + 1 :]}
+        for record in self.records[: at + 1]:
+            if record.peer.name in wanted:
+                continue
+            target = _target(record.peer, self.folder)
+            if record.peer.beside_checkpoint:
+                target.unlink(missing_ok=True)
+            else:
+                shutil.rmtree(target.parent, ignore_errors=True)
+
+
+def _guard_earlier(earlier: Result, plan: Plan) -> Result:
+    """An earlier result that this plan can go on with.
+
+    Raises:
+        RunError: It is of other peers, another commit or another machine.
+    """
+    for what, had, has in (
+        ("peers", [row.peer.name for row in earlier.rows], [peer.name for peer in plan.peers]),
+        ("commit", earlier.commit, _commit()),
+        ("machine", dict(earlier.machine), machine.describe()),
+    ):
+        if had != has:
+            raise RunError(f"--resume: the results are of another {what}: {had}, not {has}")
+    return earlier
 
 
 def _make_subject(plan: Plan, folder: Path) -> float:
     """Writes the checkpoint and one step's inputs and output; seconds of that step."""
-    checkpoint, python = folder / "checkpoint", _python(plan)
+    checkpoint, python = folder / "checkpoint", plan.python
     made = run_worker("checkpoint", python, plan.limit, plan.subject, "{}", checkpoint)
     _guard_room(folder, made["bytes"])
     reference = folder / "reference.npz"
@@ -103,8 +190,8 @@ def _make_subject(plan: Plan, folder: Path) -> float:
     return took["eager"]
 
 
-def _prepared(peer: Peer, cache: Path, on_step: OnStep) -> _Record:
-    record = _Record(peer)
+def _prepared(peer: Peer, cache: Path, on_step: OnStep) -> Record:
+    record = Record(peer)
     try:
         record.bin = peer.environment.prepare(cache)
         record.versions = peer.environment.versions(cache)
@@ -114,104 +201,15 @@ def _prepared(peer: Peer, cache: Path, on_step: OnStep) -> _Record:
     return record
 
 
-def _round(record: _Record, plan: Plan, folder: Path) -> str:
-    """One round of one peer; what it measured, as a line."""
-    figures: dict[str, float] = {}
-    record.rounds.append(figures)
-    if record.bin is None:
-        return "no environment"
-    peers = {peer.name: peer for peer in plan.peers}
-    source = peers[record.peer.source] if record.peer.source else None
-    job = Job(
-        bin=record.bin,
-        checkpoint=folder / "checkpoint",
-        source=_target(source, folder) if source else folder / "checkpoint",
-        target=_target(record.peer, folder),
-    )
-    for step, take in (
-        ("export", _export), ("graph", _anatomy), ("run", _session), ("draw", _drawing),
-    ):  # fmt: skip
-        try:
-            figures.update(take(record, job, plan))
-        except RunError as error:
-            record.errors.setdefault(step, str(error))
-            if step == "export":
-                break
-    return ", ".join(f"{key} {value:.4g}" for key, value in figures.items()) or "failed"
-
-
-def _export(record: _Record, job: Job, plan: Plan) -> dict[str, float]:
-    if not job.source.exists():
-        raise RunError(f"{record.peer.source} has written nothing to take")
-    if record.peer.command is None:
-        return {}
-    folder = job.checkpoint.parent
-    job.target.parent.mkdir(exist_ok=True)
-    before = _files(folder)
-    took = timed(record.peer.command(job), ROOT, plan.limit)
-    written = sum(stat[0] for path, stat in _files(folder).items() if before.get(path) != stat)
-    return {"wall": took.wall, "cpu": took.cpu, "memory": took.memory, "written": written}
-
-
-def _anatomy(record: _Record, job: Job, plan: Plan) -> dict[str, float]:
-    """Once: the same input gives the same graph."""
-    if record.peer.command is None or any("nodes" in one for one in record.rounds):
-        return {}
-    found: dict[str, float] = run_worker(
-        "anatomy", _python(plan), plan.limit, job.target, job.checkpoint
-    )
-    return found
-
-
-def _session(record: _Record, job: Job, plan: Plan) -> dict[str, float]:
-    if not record.peer.runs:
-        return {}
-    reference = job.checkpoint.parent / "reference.npz"
-    found: dict[str, float] = run_worker(
-        "session", _python(plan), plan.limit, job.target, reference
-    )
-    return found
-
-
-def _drawing(record: _Record, job: Job, plan: Plan) -> dict[str, float]:
-    viewer = record.peer.viewer
-    if viewer is None:
-        return {}
-    shown = job.source if record.peer.command is None else job.target
-    bin = PROJECT.bin(plan.cache) if viewer == "netron" else job.bin
-    found: dict[str, float] = run_worker(
-        "browser", _python(plan), plan.limit, viewer, bin, shown
-    )
-    return found
+def _line(figures: dict[str, float]) -> str:
+    shown = {key: value for key, value in figures.items() if not key.startswith(STAGE)}
+    return ", ".join(f"{key} {value:.4g}" for key, value in shown.items()) or "nothing"
 
 
 def _target(peer: Peer, folder: Path) -> Path:
     if peer.beside_checkpoint:
         return folder / peer.writes
     return folder / peer.name / peer.writes
-
-
-def _python(plan: Plan) -> Path:
-    return PROJECT.bin(plan.cache) / "python"
-
-
-def _files(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Size and time of every file below."""
-    stats = ((path, path.stat()) for path in folder.rglob("*") if path.is_file())
-    return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in stats}
-
-
-def _tidy(done: Sequence[_Record], ahead: Sequence[Peer], folder: Path) -> None:
-    """Removes what no peer of this round still takes: each result is gigabytes."""
-    wanted = {peer.source for peer in ahead}
-    for record in done:
-        if record.peer.name in wanted:
-            continue
-        target = _target(record.peer, folder)
-        if record.peer.beside_checkpoint:
-            target.unlink(missing_ok=True)
-        else:
-            shutil.rmtree(target.parent, ignore_errors=True)
 
 
 @contextmanager

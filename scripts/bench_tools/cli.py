@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from bench_tools import table
-from bench_tools.bench import Plan, measure
+from bench_tools.bench import measure
 from bench_tools.environment import ROOT
+from bench_tools.goals import goals
+from bench_tools.plan import Plan
 from bench_tools.process import RunError
+from bench_tools.result import Result
 from bench_tools.roster import PEERS, chosen
 
 WIDTH = 200
 """Columns the table wants; narrower terminals wrap it."""
 
+INTERRUPTED = 130
+
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measures, prints the table, writes JSON and Markdown; returns the exit code."""
+    """Measures, prints the tables, writes JSON and Markdown; returns the exit code."""
     arguments = _parser().parse_args(argv)
     console = Console(stderr=True, highlight=False)
+    signal.signal(
+        signal.SIGTERM, signal.default_int_handler
+    )  # as Ctrl-C: nothing stays behind
     try:
         plan = Plan(
             subject=arguments.subject,
@@ -30,20 +40,47 @@ def main(argv: Sequence[str] | None = None) -> int:
             runs=arguments.runs,
             cache=arguments.cache.absolute(),
             limit=arguments.limit,
+            layout=arguments.layout,
         )
-        result = measure(plan, lambda line: console.print(line, markup=False))
+        folder: Path = arguments.output or plan.cache / "results"
+        folder.mkdir(parents=True, exist_ok=True)
+        earlier = _earlier(folder, plan) if arguments.resume else None
+        result = measure(
+            plan,
+            lambda line: console.print(line, markup=False),
+            partial(_write, folder),
+            earlier,
+        )
     except (ValueError, RunError) as error:
         console.print(f"error: {error}", style="red", markup=False)
         return 2
-    folder = arguments.output or plan.cache / "results"
-    folder.mkdir(parents=True, exist_ok=True)
-    plain = json.dumps(result.to_json(), indent=2)
-    (folder / f"{plan.subject}.json").write_text(plain + "\n")
-    (folder / f"{plan.subject}.md").write_text(table.markdown(result))
+    except KeyboardInterrupt:
+        console.print("interrupted before the first round", style="yellow")
+        return INTERRUPTED
+    _write(folder, result)
     screen = Console(highlight=False)
     screen = Console(highlight=False, width=max(screen.width, WIDTH))
-    screen.print(table.terminal(result))
+    for one in table.terminal(result):
+        screen.print(one)
     return 0
+
+
+def _write(folder: Path, result: Result) -> None:
+    """Both files, each replaced at once: a reader never finds half of one."""
+    plain = {**result.to_json(), "goals": [goal.to_json() for goal in goals(result)]}
+    texts = {"json": json.dumps(plain, indent=2) + "\n", "md": table.markdown(result)}
+    for suffix, text in texts.items():
+        temporary = folder / f".{result.subject}.{suffix}.tmp"
+        temporary.write_text(text)
+        temporary.replace(folder / f"{result.subject}.{suffix}")
+
+
+def _earlier(folder: Path, plan: Plan) -> Result:
+    path = folder / f"{plan.subject}.json"
+    try:
+        return Result.from_json(json.loads(path.read_text()), PEERS)
+    except (OSError, ValueError, KeyError) as error:
+        raise RunError(f"--resume: {path} is no result to go on with") from error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -63,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="PEER",
-        help="a peer to run, with what it builds on (repeatable; default: all)",
+        help="a peer to run, with what it builds on (repeatable; default: all); ratios are to "
+        "the first",
     )
     parser.add_argument(
         "--cache",
@@ -76,5 +114,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--limit", type=float, default=1800, help="seconds for one command (default: 1800)"
+    )
+    parser.add_argument(
+        "--layout",
+        type=float,
+        default=120,
+        help="seconds for a layout by Graphviz (default: 120)",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with an interrupted run: same commit, machine and peers",
     )
     return parser

@@ -61,6 +61,7 @@ class Environment:
         limits = ["--constraint", str(CONSTRAINTS)] if self.constrained else []
         pip = [sys.executable, "-m", "pip", "--python", str(folder / "python")]
         _run([*pip, "install", "--quiet", *limits, *self.requirements])
+        self.versions(cache)  # an environment that lacks a package is made again
         stamp.write_text(self._digest())
         return folder
 
@@ -85,8 +86,8 @@ def _run(command: list[str]) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        errors = [line for line in lines if "ERROR" in line] or lines
-        raise SetupError(errors[0].strip())
+        errors = [line for line in lines if "ERROR" in line]  # pip's; what follows is advice
+        raise SetupError((errors[0] if errors else lines[-1]).strip())
     return done.stdout
 
 

@@ -7,9 +7,10 @@ flat graph beside it. No weights are needed.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,11 +217,21 @@ def _sum(view: Table, title: str, need: int, have: int) -> None:
     view.add_row(title, str(need), str(have), f"×{have / need:.2f}")
 
 
-def main(presets: list[str]) -> int:
-    """Prints one table a preset."""
+def main(argv: Sequence[str]) -> int:
+    """Prints one table a preset, or one for all as Markdown, with reasons."""
+    parser = argparse.ArgumentParser(prog="scripts/bench-floor", description=__doc__)
+    parser.add_argument("presets", nargs="*", default=["tiny", "sd15"], metavar="PRESET")
+    parser.add_argument("--markdown", action="store_true", help="as in docs/BENCHMARKS.md")
+    arguments = parser.parse_args(argv)
     console = Console(highlight=False)
-    for preset in presets or ["tiny", "sd15"]:
-        console.print(table(measure(preset)))
+    floors = [measure(preset) for preset in arguments.presets]
+    if arguments.markdown:
+        from bench_tools.surplus import markdown  # it is written in this module's terms
+
+        sys.stdout.write(markdown(floors) + "\n")
+        return 0
+    for floor in floors:
+        console.print(table(floor))
     return 0
 
 

@@ -5,17 +5,28 @@ from __future__ import annotations
 import os
 import platform
 import re
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 
 def describe() -> dict[str, str]:
-    """Processor, cores, memory and system, as recorded beside every result."""
+    """Processor, cores, memory, system and ONNX Runtime, as recorded beside every result."""
     return {
         "processor": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
         "memory": f"{_memory() / 2**30:.0f} GiB",
         "system": _system(),
         "python": platform.python_version(),
+        "ONNX Runtime": onnxruntime_version(),
     }
+
+
+def onnxruntime_version() -> str:
+    """Of the one that runs every graph; its package is named for what it can run on."""
+    for name in ("onnxruntime-gpu", "onnxruntime"):
+        with suppress(PackageNotFoundError):
+            return version(name)
+    return "none"
 
 
 def load() -> float:

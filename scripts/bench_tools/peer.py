@@ -9,7 +9,7 @@ from typing import Literal
 
 from bench_tools.environment import PROJECT, Environment
 
-ViewerName = Literal["netron", "atlas", "tensorboard", "model_explorer"]
+ViewerName = Literal["netron", "atlas", "tensorboard", "model_explorer", "graphviz"]
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,14 @@ class Job:
         checkpoint: Folder with ``config.json`` and safetensors.
         source: What the peer it builds on has written; without one, the checkpoint.
         target: File or folder to write.
+        report: Where our own exporter says what it did.
     """
 
     bin: Path
     checkpoint: Path
     source: Path
     target: Path
+    report: Path
 
     def python(self, module: str, *arguments: str | Path) -> list[str]:
         """A command line that runs a module in the peer's environment."""
@@ -46,7 +48,7 @@ class Peer:
         source: Name of the peer whose result it takes; None for the checkpoint.
         beside_checkpoint: Whether ``target`` has to lie above the checkpoint, to link to it.
         runs: Whether ONNX Runtime can open what it writes.
-        viewer: What draws it in a browser; None where nothing does.
+        viewer: What draws it, all but Graphviz in a browser; None where nothing does.
     """
 
     name: str

@@ -17,9 +17,6 @@ from bench_tools.peers import (
     torchviz,
 )
 
-REFERENCE = atlas.PROVEN
-"""What every ratio is to."""
-
 PEERS: tuple[Peer, ...] = (
     atlas.PROVEN,
     atlas.VIEWER,
@@ -40,7 +37,7 @@ PEERS: tuple[Peer, ...] = (
 
 
 def chosen(only: Iterable[str]) -> tuple[Peer, ...]:
-    """The peers of those names, the reference, and what they build on.
+    """The peers of those names and what they build on; all, if none is named.
 
     Raises:
         ValueError: There is no such peer.
@@ -52,6 +49,5 @@ def chosen(only: Iterable[str]) -> tuple[Peer, ...]:
         raise ValueError(f"no peer {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     if not names:
         return PEERS
-    names.add(REFERENCE.name)
     names |= {source for name in names if (source := known[name].source)}
     return tuple(peer for peer in PEERS if peer.name in names)

@@ -87,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     points = []
     for axis, values in (("depth", DEPTHS), ("channels", WIDTHS)):
         for value in values:
+            if value > arguments.largest:
+                break
             point = measure(axis, value, arguments.runs, cache)
             points.append(point)
             console.print(
@@ -109,6 +111,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="scripts/bench-scale", description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="exports of each (default: 3)")
+    parser.add_argument(
+        "--largest", type=int, default=16, help="depth and factor to end at (default: 16)"
+    )
     parser.add_argument("--cache", type=Path, default=ROOT / ".bench", help="as scripts/bench")
     parser.add_argument(
         "--output",

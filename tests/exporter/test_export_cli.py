@@ -61,7 +61,8 @@ def test_a_proven_export(run, linked):
     values = json.loads(report.read_text())
     assert values["parity"]["verdict"] == "passed"
     assert values["target"] == str(linked / "unet.onnx")
-    assert values["seconds"] > 0
+    assert values["stages"][0]["name"] == "imports"
+    assert values["seconds"] >= sum(stage["seconds"] for stage in values["stages"])
     assert values["peak_memory"] > 1e6
     assert ir.load(linked / "unet.onnx").metadata_props["atlas.model"] == "pipeline"
 
@@ -109,6 +110,10 @@ def test_a_failed_proof_exits_1(run, linked, corrupt):
         (["u.onnx", "--model", "tiny", "--report", "."], "--report ."),
         (["out", "--all", "absent"], "--all absent holds no checkpoint"),
         (["file", "--all", "pipelines"], "a folder"),
+        (["out", "--all", "pipelines", "--shard", "0/2"], "--shard 0/2"),
+        (["out", "--all", "pipelines", "--shard", "3/2"], "K from 1 to N"),
+        (["out", "--all", "pipelines", "--shard", "half"], "--shard half"),
+        (["u.onnx", "--model", "tiny", "--shard", "1/2"], "--shard 1/2 without --all"),
     ],
 )
 def test_bad_usage_exits_2_with_one_line(
@@ -221,7 +226,21 @@ def test_many_checkpoints(run, linked, tmp_path):
     assert err == ""
     assert "AutoencoderKL" in out
     assert _names(out_folder) == ["good.onnx", "good.safetensors"]
-    assert len(json.loads(report.read_text())) == 2
+    bad, good = json.loads(report.read_text())
+    assert (bad["checkpoint"], good["checkpoint"]) == ("bad", "good")
+    assert "AutoencoderKL" in bad["error"]
+    part = ("--shard", "1/2", "--report", report)
+    code, out, _ = run(tmp_path / "part", "--all", pipelines, "--no-check", *part)
+    assert code == 2
+    assert [one["checkpoint"] for one in json.loads(report.read_text())] == ["bad"]
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 12])
+def test_shards_are_disjoint_and_leave_nothing_out(count):
+    folders = [Path(name) for name in "abcdefghij"]
+    parts = [exporter.cli.shard(folders, f"{k}/{count}") for k in range(1, count + 1)]
+    assert sorted(folder for part in parts for folder in part) == folders
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
 # Progress

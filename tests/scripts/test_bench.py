@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench_tools import bench, table
-from bench_tools.bench import Plan, measure
+from bench_tools import bench, steps, table
+from bench_tools.bench import measure
 from bench_tools.figures import cell, ratio_text, share, size
 from bench_tools.peer import Job, Peer
+from bench_tools.plan import Plan
 from bench_tools.process import RunError, run, timed
 from bench_tools.result import Result, Row
-from bench_tools.roster import PEERS, REFERENCE, chosen
+from bench_tools.roster import PEERS, chosen
 from bench_tools.workers import anatomy, checkpoint, reference, session
 from exporter.pipeline import export
 from exporter.source import load_source
@@ -47,12 +48,9 @@ def test_nothing_is_rounded_up_to_everything():
     assert (size(999e6), size(1.004e9)) == ("999 MB", "1.00 GB")
 
 
-def test_a_peer_brings_what_it_builds_on_and_the_reference():
-    assert [peer.name for peer in chosen(["onnxslim"])] == [
-        "atlas",
-        "torch-dynamo",
-        "onnxslim",
-    ]
+def test_a_peer_brings_what_it_builds_on_and_nothing_else():
+    assert [peer.name for peer in chosen(["onnxslim"])] == ["torch-dynamo", "onnxslim"]
+    assert [peer.name for peer in chosen(["atlas-unchecked"])] == ["atlas-unchecked"]
     assert chosen([]) == PEERS
     with pytest.raises(ValueError, match="no peer onnxslimm"):
         chosen(["onnxslimm"])
@@ -62,7 +60,7 @@ def test_a_peer_brings_what_it_builds_on_and_the_reference():
 
 def test_the_table_has_the_error_of_a_peer_that_failed():
     rows = (
-        Row(REFERENCE, {"torch": "2"}, ({"wall": 4.0},), {}),
+        Row(PEERS[0], {"torch": "2"}, ({"wall": 4.0},), {}),
         Row(PEERS[-1], {}, ({"wall": 8.0},), {"run": "no kernel | for Foo"}),
     )
     text = table.markdown(Result("tiny", "abc", {"processor": "x"}, (0.5,), 1.0, rows))
@@ -93,19 +91,31 @@ def _writes(name: str, code: str, **options) -> Peer:
     return Peer(name, name, command, "out.dot", runs=False, viewer=None, **options)
 
 
-def test_rounds_are_interleaved_and_leave_nothing(tmp_path, monkeypatch, tiny_pipeline):
-    def subject(plan: Plan, folder: Path) -> float:
+@pytest.fixture
+def unseen(monkeypatch):
+    """Nobody looks into the graphs."""
+    monkeypatch.setitem(steps.STEPS, "graph", lambda *_: {"nodes": 1.0})
+
+
+@pytest.fixture
+def subject(monkeypatch, tiny_pipeline):
+    """The checkpoint is there; nobody has to measure PyTorch on it."""
+
+    def copy(plan: Plan, folder: Path) -> float:
         shutil.copytree(tiny_pipeline / "unet", folder / "checkpoint")
         return 1.0
 
-    monkeypatch.setattr(bench, "_make_subject", subject)
+    monkeypatch.setattr(bench, "_make_subject", copy)
+
+
+def test_rounds_are_interleaved_and_leave_nothing(tmp_path, subject):
     dot = "digraph {\n 1 [label=a]\n 2 [label=b]\n 1 -> 2\n}"
     good = _writes("good", f"import sys; open(sys.argv[1], 'w').write({dot!r})")
     bad = _writes("bad", "raise SystemExit('error: not today')", source="good")
-    steps: list[str] = []
+    told: list[str] = []
     plan = Plan("tiny", (good, bad), 2, tmp_path, 60)
-    result = measure(plan, steps.append)
-    order = [step.partition(":")[0] for step in steps[-4:]]
+    result = measure(plan, told.append)
+    order = [step.partition(":")[0] for step in told[-4:]]
     assert order == ["round 1/2, good", "round 1/2, bad", "round 2/2, good", "round 2/2, bad"]
     first, failed = result.rows
     assert first.rounds[0]["nodes"] == 2
@@ -113,6 +123,65 @@ def test_rounds_are_interleaved_and_leave_nothing(tmp_path, monkeypatch, tiny_pi
     assert failed.errors == {"export": "error: not today"}
     assert failed.rounds == ({}, {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_interrupted_run_goes_on(tmp_path, subject, unseen):
+    """After a peer that the next one takes from: its file is written again, untimed."""
+    copy = (
+        "import shutil, sys; shutil.copy(sys.argv[1].replace('second', 'first'), sys.argv[1])"
+    )
+    first = _writes("first", "import sys; open(sys.argv[1], 'w').write(' 1 [label=a]')")
+    second = _writes("second", copy, source="first")
+    plan = Plan("tiny", (first, second), 2, tmp_path, 60)
+    known: list[Result] = []
+
+    def interrupt(result: Result) -> None:
+        known.append(result)
+        if len(known) == 3:
+            raise KeyboardInterrupt
+
+    stopped = measure(plan, print, interrupt)
+    assert [len(row.rounds) for row in stopped.rows] == [2, 1]
+    assert "last of them unfinished" in table.note(stopped)
+    again = Result.from_json(json.loads(json.dumps(stopped.to_json())), plan.peers)
+    told: list[str] = []
+    result = measure(plan, told.append, earlier=again)
+    assert [step.partition(":")[0] for step in told[1:]] == ["round 2/2, second"]
+    assert [row.errors for row in result.rows] == [{}, {}]
+    assert result.rows[0].rounds == stopped.rows[0].rounds
+    assert len(result.rows[1].rounds) == 2
+    assert "after 1 interruption" in table.note(result)
+    other = Plan("tiny", (first,), 2, tmp_path, 60)
+    with pytest.raises(RunError, match="another peers"):
+        measure(other, print, earlier=again)
+
+
+def test_an_equal_graph_is_not_run_again(tmp_path, subject, unseen, monkeypatch):
+    def writes(name: str, producer: str, nodes: int) -> Peer:
+        code = f"""
+import onnx, sys
+text = '<ir_version: 10, opset_import: ["": 21]> g (float[N] x) => (float[N] y) {{'
+model = onnx.parser.parse_model(text + {nodes} * ' y = Neg(x) ' + '}}')
+model.metadata_props.add(key='parity', value={producer!r})
+onnx.save(model, sys.argv[1])
+"""
+        command = _writes(name, code).command
+        return Peer(name, name, command, viewer=None)
+
+    ran: list[str] = []
+
+    def run_(record, *_):
+        ran.append(record.peer.name)
+        return {"session": 1.0, "latency": 2.0}
+
+    monkeypatch.setitem(steps.STEPS, "run", run_)
+    peers = (writes("a", "passed", 1), writes("b", "skipped", 1), writes("c", "passed", 2))
+    result = measure(Plan("tiny", peers, 1, tmp_path, 60), print)
+    assert ran == ["a", "c"]
+    one, same, other = result.rows
+    assert "latency" not in same.rounds[0]
+    assert (result.twin(one), result.twin(same), result.twin(other)) == (None, one, None)
+    assert "very graph of “a”" in table.markdown(result)
 
 
 def test_one_graph_is_measured(tmp_path, capsys, save_unet):

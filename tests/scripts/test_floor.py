@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bench_tools import floor
+from bench_tools import floor, surplus
 from exporter.source import load_source
 from exporter.weights.unet import build_unet
 
@@ -34,3 +34,15 @@ def test_counted_by_hand():
     # two a resnet, one a GEGLU; the time embedding's own, the one shared by all, the last
     assert need["activation"] == 22 * 2 + 16 + 1 + 1 + 1
     assert need["norm"] == 22 * 2 + 16 + 16 * 3 + 1
+
+
+def test_every_surplus_has_its_reason_and_the_table_adds_up(tiny):
+    assert tiny.rest.keys() <= surplus.REASONS.keys()
+    lines = surplus.markdown([tiny]).splitlines()
+    numbers = {
+        cells[1].strip(" *"): cells[2].strip()
+        for cells in (line.split("|") for line in lines[2:])
+    }
+    parts = [int(value) for name, value in numbers.items() if value.startswith("+")]
+    assert int(numbers["floor"]) + sum(parts) == int(numbers["graph"]) == tiny.nodes
+    assert numbers["weight Transpose"] == f"({tiny.rest['weight Transpose']})"

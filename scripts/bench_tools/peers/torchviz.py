@@ -23,12 +23,12 @@ def _command(job: Job) -> list[str]:
 
 PEER = Peer(
     "torchviz",
-    "torchviz",
+    "torchviz, drawn by Graphviz",
     _command,
     writes="model.dot",
     environment=ENVIRONMENT,
     runs=False,
-    viewer=None,
+    viewer="graphviz",
 )
 
 

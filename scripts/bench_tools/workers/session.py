@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-PATIENCE = 8.0
+PATIENCE = 4.0
 """Seconds of measured steps, of which there are at least three and at most twenty."""
 
 _DTYPES = {
