@@ -245,7 +245,9 @@ def test_loaded_unet_computes_what_from_pretrained_does(tiny_pipeline, make_unet
     theirs = make_unet()  # what the checkpoint was saved from
     sample, text = torch.ones(1, 4, 9, 8), torch.ones(1, 3, 48)
     time = torch.tensor(500.5)
-    assert torch.equal(ours(sample, time, text).sample, theirs(sample, time, text).sample)
+    assert all(torch.equal(ours.state_dict()[k], v) for k, v in theirs.state_dict().items())
+    # Kernels add in another order where mapped weights are aligned otherwise.
+    torch.testing.assert_close(ours(sample, time, text)[0], theirs(sample, time, text)[0])
     assert not any(parameter.requires_grad for parameter in ours.parameters())
 
 
