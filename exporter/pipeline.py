@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from threading import Event
 from typing import Any, Literal, TypeVar
 
-import onnx
-import onnx_ir as ir
 import torch
 
 from exporter import garbage
-from exporter import metadata as meta
-from exporter.errors import AtlasError, GraphError, ParityError, UsageError
+from exporter.errors import AtlasError, UsageError
+from exporter.files import prove, write_files
 from exporter.fold import fold
 from exporter.graph import Graph, Run, architecture, build
-from exporter.parity import ParityReport, check
-from exporter.parity.locate import locate
+from exporter.parity import ParityReport
 from exporter.parity.memory import peak_memory
 from exporter.parity.providers import choose, require_dtype
-from exporter.parity.reference import Answer
 from exporter.parity.tolerance import resolve
-from exporter.passes.docstrings import model_doc
 from exporter.publish import (
     Stage,
     attach,
@@ -38,7 +32,6 @@ from exporter.publish import (
     guard_weights,
     staged,
     variant_of,
-    write,
 )
 from exporter.report import ExportReport, VariantReport
 from exporter.source import load_source
@@ -52,7 +45,7 @@ from exporter.types import (
     TensorSpec,
     quiet,
 )
-from exporter.variant import Variant, make_variant, require_variant
+from exporter.variant import make_variant, require_variant
 from exporter.weights.checkpoint import Checkpoint, natural_dtype
 from exporter.weights.random import RandomWeights
 from exporter.weights.store import can_link, copy_weights, digest, link_weights
@@ -63,9 +56,6 @@ DEFAULT_OPSET = 24
 """SiLU is one node (``Swish``); see docs/DECISIONS.md for what was measured."""
 
 OPSETS = range(20, 25)
-PACKAGES = (
-    "unet-atlas", "torch", "diffusers", "onnx", "onnx-ir", "onnxscript", "onnxsim",
-)  # fmt: skip
 
 
 def export(
@@ -120,11 +110,11 @@ def export(
                 fold(model, graph.program.classes)
         weights = _weights_facts(source, request, specs, files, dtype, copy=copy)
         with run.stage("write"):
-            written = _write(model, variant, stage, source, weights)
+            written = write_files(model, variant, stage, source, weights)
         reports: list[ParityReport] = []
         if request.check:
             with run.stage("check"):
-                reports = _prove(written, source, request, dtype, on_progress)
+                reports = prove(written, source, request, dtype, on_progress)
         stage.publish()
     return ExportReport(
         target=target,
@@ -298,131 +288,6 @@ def _weights_facts(
     }
 
 
-def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
-    """What the file says about itself; docs/FORMAT.md."""
-    return {
-        "format": meta.FORMAT_VERSION,
-        "model": source.name,
-        "model.class": source.class_name,
-        **({"model.revision": source.revision} if source.revision else {}),
-        "model.config": dict(source.config),
-        "size_multiple": str(source.size_multiple),
-        "legend": "; ".join(f"{role}: {text}" for role, text in meta.ROLES.items()),
-        "weights": weights,
-        "versions": _versions(),
-        "parity": {"verdict": "skipped"},
-    }
-
-
-@dataclass(frozen=True)
-class _File:
-    """One file of an export, from writing to proof.
-
-    Attributes:
-        name: What it will be called.
-        path: Where it is written.
-        model: What it holds.
-    """
-
-    name: str
-    path: Path
-    model: ir.Model
-
-    def sign(self, source: Source, facts: Mapping[str, Any]) -> None:
-        """Writes it with what it says about itself, and has ``onnx.checker`` read it."""
-        model = self.model
-        model.producer_name, model.producer_version = "unet-atlas", version("unet-atlas")
-        model.graph.name = source.class_name
-        model.graph.doc_string = model_doc(source.name)
-        write(model, self.path, facts)
-        _validate(self.path)
-
-
-def _write(
-    model: ir.Model,
-    variant: Variant | None,
-    stage: Stage,
-    source: Source,
-    weights: Mapping[str, Any],
-) -> list[_File]:
-    """Writes the portable file, then the variant if there is one."""
-    facts = _facts(source, weights)
-    written = [_File(stage.target.name, stage.onnx, model)]
-    written[0].sign(source, facts)
-    if variant is not None and stage.variant is not None:
-        name = variant_of(stage.target).name
-        written.append(_File(name, stage.variant, variant.model))
-        written[1].sign(source, {**facts, **variant.facts})
-    return written
-
-
 def _provider(request: ExportRequest) -> Literal["cpu", "cuda"]:
     """Where the variant is to run: without a check, CUDA need not be here to be asked for."""
     return "cuda" if request.provider == "cuda" else choose(request.provider)[0]
-
-
-def _versions() -> dict[str, str]:
-    return {package: version(package) for package in PACKAGES}
-
-
-def _validate(path: Path) -> None:
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise GraphError(f"onnx.checker refuses the graph: {reason}") from error
-
-
-def _prove(
-    written: Sequence[_File],
-    source: Source,
-    request: ExportRequest,
-    dtype: Dtype,
-    progress: OnProgress,
-) -> list[ParityReport]:
-    """Checks every file as written; PyTorch answers once. Then each file gets its verdict."""
-    answered: list[Answer] = []
-    reports = []
-    for file in written:
-        report = check(
-            file.path,
-            source,
-            provider=request.provider,
-            dtype=dtype,
-            keep_fp32=request.keep_fp32,
-            atol=request.atol,
-            rtol=request.rtol,
-            answered=answered,
-            on_progress=progress,
-        )
-        if not report.passed:
-            raise _failed(report, file, source, request, progress)
-        reports.append(report)
-    for file, report in zip(written, reports, strict=True):
-        write(file.model, file.path, {"parity": report.to_metadata()})
-    return reports
-
-
-def _failed(
-    report: ParityReport,
-    file: _File,
-    source: Source,
-    request: ExportRequest,
-    progress: OnProgress,
-) -> ParityError:
-    """What to tell, the first departing operator included: the file is gone after this."""
-    progress(Progress("locate"))
-    location = locate(
-        file.path,
-        source,
-        report.to_search,
-        dtype=report.dtype,
-        keep_fp32=request.keep_fp32,
-        provider=request.provider,
-        on_progress=progress,
-    )
-    worst = report.worst
-    return ParityError(
-        f"{file.name} differs from PyTorch at {worst.name}: {worst.verdict}; {location}",
-        do="the target is as it was",
-    )

@@ -1,0 +1,167 @@
+"""The files of one export: what they say about themselves, and their proof."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+
+from exporter import metadata as meta
+from exporter.errors import GraphError, ParityError
+from exporter.parity import ParityReport, check
+from exporter.parity.locate import locate
+from exporter.parity.reference import Answer
+from exporter.passes.docstrings import model_doc
+from exporter.publish import Stage, variant_of, write
+from exporter.types import Dtype, ExportRequest, OnProgress, Progress, Source
+from exporter.variant import Variant
+
+PACKAGES = (
+    "unet-atlas", "torch", "diffusers", "onnx", "onnx-ir", "onnxscript", "onnxsim",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of an export, from writing to proof.
+
+    Attributes:
+        name: What it will be called.
+        path: Where it is written.
+        model: What it holds.
+    """
+
+    name: str
+    path: Path
+    model: ir.Model
+
+    def sign(self, source: Source, facts: Mapping[str, Any]) -> None:
+        """Writes it with what it says about itself, and has ``onnx.checker`` read it."""
+        model = self.model
+        model.producer_name, model.producer_version = "unet-atlas", version("unet-atlas")
+        model.graph.name = source.class_name
+        model.graph.doc_string = model_doc(source.name)
+        write(model, self.path, facts)
+        _validate(self.path)
+
+
+def write_files(
+    model: ir.Model,
+    variant: Variant | None,
+    stage: Stage,
+    source: Source,
+    weights: Mapping[str, Any],
+) -> list[File]:
+    """Writes the portable file, then the variant if there is one.
+
+    Args:
+        model: The portable model; its external data lies where it says.
+        variant: What ``--optimize`` made, its weights attached.
+        stage: Where to.
+        source: What the files are of.
+        weights: As in ``atlas.weights``.
+
+    Raises:
+        GraphError: ``onnx.checker`` refuses one.
+        TargetError: The disk is full or the folder unwritable.
+    """
+    facts = _facts(source, weights)
+    written = [File(stage.target.name, stage.onnx, model)]
+    written[0].sign(source, facts)
+    if variant is not None and stage.variant is not None:
+        name = variant_of(stage.target).name
+        written.append(File(name, stage.variant, variant.model))
+        written[1].sign(source, {**facts, **variant.facts})
+    return written
+
+
+def prove(
+    written: Sequence[File],
+    source: Source,
+    request: ExportRequest,
+    dtype: Dtype,
+    progress: OnProgress,
+) -> list[ParityReport]:
+    """Checks every file as written; PyTorch answers once. Then each file gets its verdict.
+
+    Raises:
+        ParityError: One differs from PyTorch; says where first.
+    """
+    answered: list[Answer] = []
+    reports = []
+    for file in written:
+        report = check(
+            file.path,
+            source,
+            provider=request.provider,
+            dtype=dtype,
+            keep_fp32=request.keep_fp32,
+            atol=request.atol,
+            rtol=request.rtol,
+            answered=answered,
+            on_progress=progress,
+        )
+        if not report.passed:
+            raise _failed(report, file, source, request, progress)
+        reports.append(report)
+    for file, report in zip(written, reports, strict=True):
+        write(file.model, file.path, {"parity": report.to_metadata()})
+    return reports
+
+
+def _failed(
+    report: ParityReport,
+    file: File,
+    source: Source,
+    request: ExportRequest,
+    progress: OnProgress,
+) -> ParityError:
+    """What to tell, the first departing operator included: the file is gone after this."""
+    progress(Progress("locate"))
+    location = locate(
+        file.path,
+        source,
+        report.to_search,
+        dtype=report.dtype,
+        keep_fp32=request.keep_fp32,
+        provider=request.provider,
+        on_progress=progress,
+    )
+    worst = report.worst
+    return ParityError(
+        f"{file.name} differs from PyTorch at {worst.name}: {worst.verdict}; {location}",
+        do="the target is as it was",
+    )
+
+
+def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
+    """What the file says about itself; docs/FORMAT.md."""
+    return {
+        "format": meta.FORMAT_VERSION,
+        "model": source.name,
+        "model.class": source.class_name,
+        **({"model.revision": source.revision} if source.revision else {}),
+        "model.config": dict(source.config),
+        "size_multiple": str(source.size_multiple),
+        "legend": "; ".join(f"{role}: {text}" for role, text in meta.ROLES.items()),
+        "weights": weights,
+        "versions": _versions(),
+        "parity": {"verdict": "skipped"},
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in PACKAGES}
+
+
+def _validate(path: Path) -> None:
+    try:
+        onnx.checker.check_model(str(path), full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise GraphError(f"onnx.checker refuses the graph: {reason}") from error
