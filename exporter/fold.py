@@ -10,6 +10,7 @@ import onnx_ir as ir
 from exporter import metadata as meta
 from exporter.errors import GraphError
 from exporter.passes.docstrings import function_doc
+from exporter.passes.names import free_name
 from exporter.passes.summary import Summary, summarize
 
 DOMAIN = "unet"
@@ -146,7 +147,7 @@ class _LocalNames:
     """Names inside a function: what a value is, or its path from here."""
 
     def __init__(self, summary: Summary) -> None:
-        self.summary, self.taken = summary, set[str]()
+        self.summary, self.taken = summary, set[str | None]()
 
     def formal(self, value: ir.Value) -> ir.Value:
         """A parameter of the function for a value of the enclosing graph.
@@ -160,28 +161,20 @@ class _LocalNames:
             name = "text"
         elif value.is_graph_input() or self._keeps(value):
             name = own
-        return ir.Value(name=self._free(name), shape=value.shape, type=value.type)
+        return ir.Value(name=free_name(name, self.taken), shape=value.shape, type=value.type)
 
     def output(self, value: ir.Value) -> str:
         """``skip_3`` and ``temb`` keep their names, other results are ``hidden_out``."""
-        return self._free((value.name or "") if _is_named(value) else "hidden_out")
+        return free_name((value.name or "") if _is_named(value) else "hidden_out", self.taken)
 
     def local(self, value: ir.Value) -> str:
         """The name without the function's own path."""
         name, path = value.name or "", self.summary.path
-        return self._free(name.removeprefix(path + ".").removeprefix(path + "/"))
+        return free_name(name.removeprefix(path + ".").removeprefix(path + "/"), self.taken)
 
     def _keeps(self, value: ir.Value) -> bool:
         waits = (value.name or "").startswith("skip_")
         return _is_named(value) and (not waits or self.summary.side == "up")
-
-    def _free(self, name: str) -> str:
-        wanted, count = name, 0
-        while name in self.taken:
-            count += 1
-            name = f"{wanted}_{count}"
-        self.taken.add(name)
-        return name
 
 
 def _is_named(value: ir.Value) -> bool:

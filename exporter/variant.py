@@ -17,6 +17,7 @@ from onnx_ir.passes.common import CommonSubexpressionEliminationPass, RemoveUnus
 
 from exporter import metadata as meta
 from exporter.errors import GraphError, UsageError
+from exporter.passes.names import free_name
 from exporter.passes.ort.attention import MultiHeadAttention
 from exporter.passes.ort.contrib import DOMAIN
 from exporter.passes.ort.fusions import Fusions
@@ -161,17 +162,9 @@ def _rename(fused: ir.Model, model: ir.Model) -> None:
     for node in fused.graph:
         if node.name not in nodes:  # a name of the optimiser's own
             module = node.metadata_props.get(meta.MODULE)
-            node.name = _free(f"{module}/{node.op_type}" if module else node.op_type, taken)
+            node.name = free_name(
+                f"{module}/{node.op_type}" if module else node.op_type, taken
+            )
         for index, value in enumerate(node.outputs):
             if value.name and value.name not in values:
                 value.name = f"{node.name}:{index}" if index else node.name
-
-
-def _free(name: str, taken: set[str | None]) -> str:
-    """``name``, or with the first number that makes it new; added to ``taken``."""
-    wanted, count = name, 0
-    while name in taken:
-        count += 1
-        name = f"{wanted}_{count}"
-    taken.add(name)
-    return name

@@ -27,3 +27,13 @@ class Names(ir.passes.InPlacePass):
                 if value not in outputs:
                     value.name = f"{node.name}:{index}" if index else node.name
         return ir.passes.PassResult(model, modified=True)
+
+
+def free_name(name: str, taken: set[str | None]) -> str:
+    """``name``, or with the first number that makes it new; added to ``taken``."""
+    wanted, count = name, 0
+    while name in taken:
+        count += 1
+        name = f"{wanted}_{count}"
+    taken.add(name)
+    return name
