@@ -16,7 +16,8 @@ from exporter.display import StageDisplay
 from exporter.errors import AtlasError, TargetError, UsageError
 
 if TYPE_CHECKING:
-    from exporter.sample.record import RecordReport, RecordRequest
+    from exporter.sample.plan import RecordRequest
+    from exporter.sample.record import RecordReport
     from exporter.sample.sweep import SweepReport
 
 INTERRUPTED = 130
@@ -95,7 +96,7 @@ def _target(arguments: argparse.Namespace) -> Path:
 
 
 def _request(arguments: argparse.Namespace, target: Path) -> RecordRequest:
-    from exporter.sample.record import RecordRequest
+    from exporter.sample.plan import RecordRequest
 
     return RecordRequest(
         model=arguments.model,

@@ -22,7 +22,8 @@ from tinysd import (
 )
 
 from exporter.pipeline import export
-from exporter.sample.record import RecordRequest, record
+from exporter.sample.plan import RecordRequest
+from exporter.sample.record import record
 from exporter.types import ExportRequest
 
 Exported = Callable[..., Path]

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import expect
 from tinysd import STEPS
 
-from exporter.sample.record import RecordRequest
+from exporter.sample.plan import RecordRequest
 from exporter.sample.sweep import sweep
 from viewer import atlas, netron
 from viewer.recording import read_recording
