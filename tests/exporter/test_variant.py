@@ -17,8 +17,8 @@ from exporter.errors import ParityError, TargetError, UsageError
 from exporter.parity import check
 from exporter.source import load_source
 from exporter.variant import make_variant
-from tests.exporter.conftest import listing
 from tests.exporter.contrib import CUDA_ONLY, spelled_out
+from tests.exporter.listing import listing
 from viewer.atlas import read
 
 ORT = {"optimize": "ort", "provider": "cpu"}

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import faults
 import pytest
 
 from exporter.errors import ProviderError, UsageError
 from exporter.parity import ParityCase, check
 from exporter.types import Progress, Source
+from tests.exporter.parity import faults
 
 CASE = ParityCase(1, 16, 16, 7, 261.5)
 

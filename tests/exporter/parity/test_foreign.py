@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import faults
 import onnx_ir as ir
 import pytest
 
@@ -11,6 +10,7 @@ from exporter.parity import ParityCase, check
 from exporter.parity.contract import read_contract
 from exporter.parity.locate import locate
 from exporter.types import Source
+from tests.exporter.parity import faults
 
 EVEN = ParityCase(1, 16, 24, 7, 261)
 

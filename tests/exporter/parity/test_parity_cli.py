@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import faults
 import pytest
-from schema import problems
 
 from exporter.parity.cli import main
 from exporter.pipeline import export
 from exporter.types import ExportRequest
+from tests.exporter.parity import faults
+from tests.exporter.parity.schema import problems
 
 ROOT = Path(__file__).parents[3]
 SCHEMA = json.loads((ROOT / "docs" / "report.schema.json").read_text())
