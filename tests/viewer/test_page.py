@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.browser import netron_frame
 from tests.viewer.tiny import build
-from viewer.atlas import read
+from viewer.model.atlas import read
 
 
 def item(page, path):
