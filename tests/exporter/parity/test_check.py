@@ -6,7 +6,8 @@ import faults
 import pytest
 
 from exporter.errors import ProviderError, UsageError
-from exporter.parity import ParityCase, check
+from exporter.parity.cases import ParityCase
+from exporter.parity.check import check
 from exporter.types import Progress, Source
 
 CASE = ParityCase(1, 16, 16, 7, 261.5)
