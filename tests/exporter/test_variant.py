@@ -19,7 +19,7 @@ from exporter.source import load_source
 from exporter.variant import make_variant
 from tests.exporter.conftest import listing
 from tests.exporter.contrib import CUDA_ONLY, spelled_out
-from viewer.atlas import read
+from viewer.model.atlas import read
 
 ORT = {"optimize": "ort", "provider": "cpu"}
 CUDA = {"optimize": "ort", "provider": "cuda", "check": False}

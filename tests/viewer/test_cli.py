@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from viewer import headless
 from viewer.cli import main
+from viewer.serve import headless
 
 
 def test_help_is_worth_reading(capsys):

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.viewer.conftest import netron_frame
-from viewer.atlas import read
+from viewer.model.atlas import read
 
 
 def item(page, path):

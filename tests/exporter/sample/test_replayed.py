@@ -11,10 +11,11 @@ from tinysd import STEPS
 
 from exporter.sample.record import RecordRequest
 from exporter.sample.sweep import sweep
-from viewer import atlas, netron
-from viewer.recording import read_recording
-from viewer.server import Server
-from viewer.session import Session
+from viewer.model import atlas
+from viewer.model.recording import read_recording
+from viewer.serve import netron
+from viewer.serve.server import Server
+from viewer.serve.shown import Shown
 
 
 @pytest.fixture
@@ -23,8 +24,8 @@ def replay(eyes: Any) -> Any:
     servers = []
 
     def open_page(recording: Path, model: Path) -> Any:
-        session = Session((atlas.read(model),), recording=read_recording(recording))
-        servers.append(Server(session, netron.find()))
+        shown = Shown((atlas.read(model),), recording=read_recording(recording))
+        servers.append(Server(shown, netron.find()))
         servers[-1].start()
         return eyes.open(f"{servers[-1].url}recording", wait="timeline")
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from viewer.atlas import Atlas, read
+from viewer.model.atlas import Atlas, read
 
 needs_graphviz = pytest.mark.skipif(
     shutil.which("neato") is None, reason="Graphviz is not installed"
