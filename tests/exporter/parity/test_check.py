@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ProviderError, UsageError
-from exporter.parity import ParityCase, check
+from exporter.parity.cases import ParityCase
+from exporter.parity.check import check
 from exporter.types import Progress, Source
 from tests.exporter.parity import faults
 

@@ -7,7 +7,8 @@ import onnx_ir as ir
 import pytest
 from onnx_ir.passes.common import InlinePass
 
-from exporter.parity import ParityCase, check
+from exporter.parity.cases import ParityCase
+from exporter.parity.check import check
 from exporter.parity.contract import read_contract
 from exporter.parity.locate import locate
 from exporter.pipeline import export

@@ -6,7 +6,8 @@ import onnx_ir as ir
 import pytest
 
 from exporter.errors import UsageError
-from exporter.parity import ParityCase, check
+from exporter.parity.cases import ParityCase
+from exporter.parity.check import check
 from exporter.parity.contract import read_contract
 from exporter.parity.locate import locate
 from exporter.types import Source

@@ -106,8 +106,9 @@ def test_bad_usage_exits_2_with_one_line(
     filled = [part.format(file=foreign, model=tiny_pipeline) for part in argv]
     assert main([*filled, "--quiet"]) == 2
     captured = capsys.readouterr()
-    assert said in " ".join(captured.err.split())
-    assert "Traceback" not in captured.err
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    assert said in line
     assert not captured.out
 
 

@@ -3,7 +3,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from exporter.parity import ParityCase
+from exporter.parity.cases import ParityCase
 from exporter.parity.render.svg import svg
 from exporter.parity.trajectory import SCHEDULERS, Trajectory, run_trajectories
 from exporter.types import Source
