@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from viewer.atlas import Atlas
+from viewer.model.atlas import Atlas
+from viewer.model.tree import Node, Tree, Value
 from viewer.outputs.figures.figure import shape_text
-from viewer.tree import Node, Tree, Value
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.]")
 

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from probe import listening
-from tinysd import STEPS, Read, read
 
 from exporter.denoising.loop import denoise
 from exporter.errors import SourceError, TargetError, UsageError
@@ -24,6 +22,8 @@ from exporter.sample.plan import RecordRequest, make_plan
 from exporter.sample.record import record
 from exporter.sample.recording import Recording
 from exporter.source import load_source
+from tests.exporter.sample.probe import listening
+from tests.exporter.sample.tinysd import STEPS, Read, read
 
 
 def test_everything_is_there(recorded: Read) -> None:
