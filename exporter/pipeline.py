@@ -19,9 +19,9 @@ from exporter.errors import AtlasError, UsageError
 from exporter.files import prove, write_files
 from exporter.fold import fold
 from exporter.graph import Graph, Run, architecture, build
-from exporter.parity import ParityReport
 from exporter.parity.memory import peak_memory
 from exporter.parity.providers import choose, require_dtype
+from exporter.parity.report import ParityReport
 from exporter.parity.tolerance import resolve
 from exporter.publish import (
     Stage,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from exporter.display import StageDisplay
-from exporter.errors import AtlasError, TargetError, UsageError
+from exporter.disk import write_text
+from exporter.errors import TargetError, UsageError
+from exporter.terminal import StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.parity.cases import ParityCase
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from exporter.parity.outcome import Outcome
     from exporter.types import OnProgress, Source
 
-INTERRUPTED = 130
 SCHEDULERS = ("ddim", "pndm", "euler", "dpm++")
 REPORTS = ("report", "junit", "markdown", "plot")
 
@@ -47,18 +46,12 @@ exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Checks one file and returns the exit code."""
     arguments = _parser().parse_args(argv)
-    console = Console(stderr=True)
-    try:
-        outcome = _run(arguments, console)
-        _write_reports(arguments, outcome)
-    except AtlasError as error:
-        if arguments.debug:
-            traceback.print_exc()
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
-        return error.exit_code
-    except KeyboardInterrupt:
-        console.print("interrupted", style="yellow")
-        return INTERRUPTED
+    return run(lambda console: _main(arguments, console), debug=arguments.debug)
+
+
+def _main(arguments: argparse.Namespace, console: Console) -> int:
+    outcome = _run(arguments, console)
+    _write_reports(arguments, outcome)
     from exporter.parity.render.table import table
 
     Console().print(table(outcome), highlight=False)
@@ -218,17 +211,7 @@ def _write_reports(arguments: argparse.Namespace, outcome: Outcome) -> None:
     for option, text in formats.items():
         path = getattr(arguments, option)
         if path is not None:
-            _write(path, text(), option)
-
-
-def _write(path: Path, text: str, option: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TargetError(f"--{option} {path} cannot be written: {error.strerror}") from error
+            write_text(path, text())
 
 
 def _parser() -> argparse.ArgumentParser:

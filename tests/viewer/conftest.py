@@ -40,7 +40,3 @@ def serve() -> Iterator:
 @pytest.fixture
 def page(eyes, serve, atlas):
     return eyes.open(serve(atlas).url)
-
-
-def netron_frame(page):
-    return page.frame_locator(".graph.current iframe")

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 from playwright.sync_api import expect
 
-from tests.viewer.conftest import netron_frame
+from tests.browser import netron_frame
 from tests.viewer.tiny import build
 from viewer.model.atlas import read
 from viewer.serve import offline

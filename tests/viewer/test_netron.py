@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.viewer.conftest import netron_frame
+from tests.browser import netron_frame
 from viewer.serve import netron
 
 ROOT = Path(__file__).parents[2]

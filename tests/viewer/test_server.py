@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from tests.viewer.tiny import build
 from viewer.errors import NetronError, TargetError
 from viewer.model.atlas import read
 from viewer.serve import netron
@@ -116,8 +117,6 @@ def test_netron_page_is_extended_in_memory_only(serve, atlas):
 
 
 def test_two_viewers_in_one_process_show_their_own_model(serve, atlas, tmp_path):
-    from tests.viewer.tiny import build
-
     other = read(build(tmp_path / "other.onnx", seed=1))
     first, second = serve(atlas), serve(other)
     for server, name in ((first, "tiny.onnx"), (second, "other.onnx")):
@@ -149,8 +148,6 @@ def test_a_file_name_cannot_leave_its_attribute():
 
 
 def test_a_comparison_is_served(serve, atlas, tmp_path):
-    from tests.viewer.tiny import build
-
     other = read(build(tmp_path / "other.onnx", seed=1))
     server = serve(atlas, other)
     assert json.loads(ask(server, "/compare.json")[1])["nodes"] == {}

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.viewer.conftest import netron_frame
+from tests.browser import netron_frame
+from tests.viewer.test_atlas import foreign
 from tests.viewer.tiny import build
 from viewer.model.atlas import read
 from viewer.serve import offline
@@ -106,8 +107,6 @@ def test_the_page_gives_its_offline_self(eyes, serve, atlas, tmp_path):
 
 
 def test_a_flat_foreign_file(eyes, serve, tmp_path):
-    from tests.viewer.test_atlas import foreign
-
     page = eyes.open(serve(read(foreign(tmp_path / "other.onnx"))).url)
     expect(page.locator(".missing summary")).to_contain_text(
         "things that this file does not say"

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-import faults
 import onnx_ir as ir
 import pytest
 
 from exporter.errors import UsageError
-from exporter.parity import ParityCase, check
+from exporter.parity.cases import ParityCase
+from exporter.parity.check import check
 from exporter.parity.contract import read_contract
 from exporter.parity.locate import locate
 from exporter.types import Source
+from tests.exporter.parity import faults
 
 EVEN = ParityCase(1, 16, 24, 7, 261)
 

@@ -11,8 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from probe import listening
-from tinysd import STEPS, Read, read
 
 from exporter.errors import SourceError, TargetError, UsageError
 from exporter.parity.reference import call, loaded
@@ -23,6 +21,8 @@ from exporter.sample.model import read_model
 from exporter.sample.record import RecordRequest, make_plan, record
 from exporter.sample.recording import Recording
 from exporter.source import load_source
+from tests.exporter.sample.probe import listening
+from tests.exporter.sample.tinysd import STEPS, Read, read
 
 
 def test_everything_is_there(recorded: Read) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from tinysd import STEPS
 
 from exporter.sample.record import RecordRequest
 from exporter.sample.sweep import sweep
+from tests.exporter.sample.tinysd import STEPS
 from viewer.model import atlas
 from viewer.model.recording import read_recording
 from viewer.serve import netron

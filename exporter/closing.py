@@ -1,78 +1,18 @@
-"""Progress lines and the closing table, for people."""
+"""What an export says at its end, for people: a table, or a line among many."""
 
 from __future__ import annotations
 
-import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from exporter.errors import AtlasError
+from exporter.terminal import in_bytes
 
 if TYPE_CHECKING:
-    from exporter.parity import ParityReport
+    from exporter.parity.report import ParityReport
     from exporter.report import ExportReport, VariantReport
-    from exporter.types import Progress as Event
-
-
-class StageDisplay:
-    """One line per stage with its time; silent when stderr is not a terminal."""
-
-    def __init__(self, console: Console, *, quiet: bool = False) -> None:
-        self._bars = Progress(
-            SpinnerColumn(finished_text="[green]✓"),
-            TextColumn("{task.description:<10}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-            disable=quiet or not console.is_terminal,
-        )
-        self._tasks: dict[str, TaskID] = {}
-        self._started: dict[str, float] = {}
-
-    def __enter__(self) -> StageDisplay:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
-
-    def start(self, stage: str) -> TaskID:
-        """Shows a stage as running."""
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bars.add_task(stage, total=None, note="")
-            self._started[stage] = time.perf_counter()
-        return self._tasks[stage]
-
-    def finish(self, stage: str, seconds: float | None = None) -> None:
-        """Shows a stage as done, with its time."""
-        taken = time.perf_counter() - self._started[stage] if seconds is None else seconds
-        task = self.start(stage)
-        self._bars.update(task, total=1, completed=1, note=f"{taken:.1f} s")
-
-    def progress(self, event: Event) -> None:
-        """The ``OnProgress`` to hand to core code."""
-        task = self.start(event.stage)
-        if event.record is not None:
-            self.finish(event.stage, event.record.seconds)
-        elif event.total:
-            note = _amount(event.done, event.total, event.unit)
-            self._bars.update(task, total=event.total, completed=event.done, note=note)
-
-    def clear(self) -> None:
-        """Forgets all stages: the next export starts its own."""
-        for task in self._tasks.values():
-            self._bars.remove_task(task)
-        self._tasks.clear()
 
 
 def one_line(name: str, result: ExportReport | AtlasError) -> str:
@@ -113,14 +53,14 @@ def closing_table(report: ExportReport) -> Table:
     table.add_row(
         "weights",
         f"{random} {weights['description']}; {weights['parameters']:,} parameters, "
-        f"{weights['dtype']}, {_bytes(weights['bytes'])}, {_placed(weights)}".strip(),
+        f"{weights['dtype']}, {in_bytes(weights['bytes'])}, {_placed(weights)}".strip(),
     )
     table.add_row("parity", _parity(report.parity))
     if report.variant is not None:
         table.add_row("ort variant", _variant(report.variant))
     stages = ", ".join(f"{stage.name} {stage.seconds:.1f}" for stage in report.stages)
     table.add_row("seconds", f"{report.seconds:.1f} ({stages})")
-    table.add_row("peak memory", _bytes(report.peak_memory))
+    table.add_row("peak memory", in_bytes(report.peak_memory))
     return table
 
 
@@ -146,17 +86,3 @@ def _parity(parity: ParityReport | None) -> str:
         f"[green]passed[/] {len(parity.cases)} cases on {parity.provider_used}; "
         f"worst {worst.name}: {worst.verdict.removeprefix('passed: ')}"
     )
-
-
-def _amount(done: float, total: float, unit: str) -> str:
-    if unit == "B":
-        return f"{_bytes(done)} of {_bytes(total)}"
-    return f"{done:.0f} of {total:.0f} {unit}"
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}"
-        count /= 1000
-    return f"{count:.2f} GB"
