@@ -13,8 +13,8 @@ from viewer.model.atlas import Atlas
 from viewer.model.recording import Recording, read_recording
 from viewer.replay import plots, tensorboard
 from viewer.replay.condense import condense
+from viewer.serve import offline
 from viewer.serve.command import add_page_options, serve
-from viewer.serve.replay_page import offline_page
 from viewer.serve.shown import Shown
 from viewer.terminal import Parser, run, say
 
@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> None:
     recording = read_recording(options.recording)
     model = _model(options.model, recording)
     if options.html:
-        write_whole(options.html, offline_page(condense(recording), model))
+        write_whole(options.html, offline.replay(condense(recording), model))
         say(f"wrote {options.html}")
     if options.png:
         count = _write_figures(recording, options.png, _step(options.step, recording))
