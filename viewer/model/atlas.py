@@ -13,6 +13,7 @@ from viewer.model import file as model_file
 from viewer.model import unet
 from viewer.model.expand import expand
 from viewer.model.flows import with_costs, with_flows
+from viewer.model.groups import grouped
 from viewer.model.rows import node_row, value_row
 from viewer.model.sizes import Nominal
 from viewer.model.tree import Node, Tree
@@ -147,7 +148,7 @@ def read(path: Path) -> Atlas:
     file = model_file.read(path)
     metadata = dict(file.model.metadata_props)
     nominal = _nominal(_json(metadata.get("atlas.model.config")))
-    tree = with_costs(with_flows(_guess_sides(expand(file.model))), nominal)
+    tree = with_costs(with_flows(_guess_sides(grouped(expand(file.model)))), nominal)
     found = unet.skips(tree)
     tree = _mark_skips(tree, found)
     blocks = unet.blocks(tree, found)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import onnx_ir as ir
 
-from viewer.model.groups import Groups, relative, unique
+from viewer.errors import ModelError
+from viewer.model.names import Links, relative
 from viewer.model.tree import ABSENT, WEIGHT, Node, Tree, Value, Weight
 from viewer.model.values import (
     attributes,
@@ -23,6 +23,9 @@ from viewer.model.values import (
 NODE_LIMIT = 30_000
 """Calls may multiply: a small hostile file must not expand without end."""
 
+DEPTH_LIMIT = 100
+"""Calls inside calls; a UNet's go about ten deep."""
+
 
 def expand(model: ir.Model) -> Tree:
     """Opens every function call in place.
@@ -31,7 +34,10 @@ def expand(model: ir.Model) -> Tree:
         model: A model, with or without local functions and metadata.
 
     Returns:
-        The hierarchy. Without functions, nodes are grouped by module path.
+        The hierarchy of calls; without functions, all nodes are at the top.
+
+    Raises:
+        ModelError: Functions call one another more than ``DEPTH_LIMIT`` deep.
     """
     builder = _Builder(model)
     graph = model.graph
@@ -43,17 +49,11 @@ def expand(model: ir.Model) -> Tree:
         if value not in builder.constants:
             scope[value] = builder.value(value, None)
             inputs.append(scope[value])
-    flat = not model.functions
-    top = builder.scope(graph, scope, None, "", flat)
+    top = builder.scope(graph, scope, None, "", "")
     outputs = tuple(scope[value] for value in graph.outputs if value in scope)
-    return Tree(
-        tuple(builder.finished()),
-        tuple(builder.values),
-        tuple(inputs),
-        outputs,
-        tuple(top),
-        builder.truncated,
-    )
+    nodes = tuple(node for node in builder.nodes if node is not None)
+    values = tuple(builder.values)
+    return Tree(nodes, values, tuple(inputs), outputs, tuple(top), builder.truncated)
 
 
 @dataclass
@@ -62,7 +62,7 @@ class _Builder:
     nodes: list[Node | None] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
     constants: dict[ir.Value, Weight] = field(default_factory=dict)
-    open_calls: list[Any] = field(default_factory=list)
+    open_calls: list[ir.OperatorIdentifier] = field(default_factory=list)
     seen_weights: set[tuple[str, int]] = field(default_factory=set)
     truncated: bool = False
 
@@ -72,41 +72,26 @@ class _Builder:
         self.values.append(known)
         return known.id
 
-    def finished(self) -> Iterable[Node]:
-        return (node for node in self.nodes if node is not None)
-
-    def reserve(self) -> int:
-        self.nodes.append(None)
-        return len(self.nodes) - 1
-
     def scope(
         self,
         nodes: Iterable[ir.Node],
         scope: dict[ir.Value, int],
         parent: int | None,
         prefix: str,
-        flat: bool,
+        around: str,
     ) -> list[int]:
-        """Expands one graph or function body; returns the ids of its nodes."""
-        nodes = list(nodes)
-        groups = Groups(self, parent, prefix, map(module_path, nodes)) if flat else None
-        used: set[str] = set()
+        """Expands a graph, or the body of a call of the module ``around``; its nodes."""
+        links = Links(prefix)
         made: list[int] = []
-        around = module_of_call(self.nodes[parent]) if parent is not None else ""
         for node in nodes:
             if self.constant(node):
                 continue
             if len(self.nodes) >= NODE_LIMIT:
                 self.truncated = True
                 break
-            module = module_path(node)
-            if groups is not None:
-                owner, path = groups.place(module, node.op_type)
-                groups.children[owner].append(self.node(node, scope, owner, path))
-                continue
-            segment = relative(module, around) or node.op_type
-            made.append(self.node(node, scope, parent, unique(used, prefix, segment)))
-        return groups.close() if groups is not None else made
+            segment = relative(module_path(node), around) or node.op_type
+            made.append(self.node(node, scope, parent, links.link(segment)))
+        return made
 
     def constant(self, node: ir.Node) -> bool:
         if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
@@ -125,7 +110,8 @@ class _Builder:
     def node(
         self, node: ir.Node, scope: dict[ir.Value, int], parent: int | None, path: str
     ) -> int:
-        identifier = self.reserve()
+        identifier = len(self.nodes)
+        self.nodes.append(None)  # completed below: what is inside a call comes after it
         function = self.model.functions.get(node.op_identifier())
         if function is not None and node.op_identifier() in self.open_calls:
             function = None  # ONNX forbids recursion; a hostile file may not know
@@ -170,12 +156,10 @@ class _Builder:
         identifier: int,
         path: str,
     ) -> list[int]:
-        # A placeholder lets children ask for their caller's module before it is complete.
-        stub = Node(
-            identifier, None, "call", path, node.name or "", node.op_type, node.domain,
-            {}, module_path(node), "", None, (), (),
-        )  # fmt: skip
-        self.nodes[identifier] = stub
+        if len(self.open_calls) >= DEPTH_LIMIT:
+            raise ModelError(
+                f"functions are nested over {DEPTH_LIMIT} deep", "a UNet's hierarchy"
+            )
         inner: dict[ir.Value, int] = {}
         for formal, actual in zip(function.inputs, node.inputs, strict=False):
             if actual in scope:
@@ -185,7 +169,7 @@ class _Builder:
                 self.constants[formal] = self.constants[actual]
         passed = set(inner.values())  # what goes straight through keeps its caller's name
         self.open_calls.append(node.op_identifier())
-        children = self.scope(function, inner, identifier, path + "/", flat=False)
+        children = self.scope(function, inner, identifier, f"{path}/", module_path(node))
         self.open_calls.pop()
         for result, value in zip(function.outputs, node.outputs, strict=False):
             if result in inner:
@@ -212,8 +196,3 @@ class _Builder:
             marked.append(replace(one, parameter=one.parameter and fresh))
             self.seen_weights.add(key)
         return tuple(marked)
-
-
-def module_of_call(node: Node | None) -> str:
-    """Module path of an enclosing call; empty at the top."""
-    return node.module if node is not None else ""

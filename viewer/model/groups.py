@@ -1,148 +1,113 @@
-"""Nested groups by module path, for files without local functions."""
+"""A pass over a ``Tree`` without calls: nested groups by module path."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Protocol
 
-from viewer.model.tree import Node
+from viewer.model.names import Links, split_module
+from viewer.model.tree import Node, Tree
 
-_SEGMENT = re.compile(r"[^.]+(?:\.\d+)*")
 _TOKENS = {
     *("transformer", "feed_forward", "self_attention", "cross_attention"),
     "joint_attention",
 }
+Key = tuple[str, ...]
 
 
-class Store(Protocol):
-    """Where nodes are made; ``viewer.model.expand`` has one."""
+def grouped(tree: Tree) -> Tree:
+    """Puts the operators of a flat graph into groups, as the modules they are of nest.
 
-    nodes: list[Node | None]
-
-    def reserve(self) -> int:
-        """The id of a node that will be put into ``nodes``."""
-
-
-def split_module(module: str) -> list[str]:
-    """``down_blocks.0.resnets.1.conv1`` as ``down_blocks.0``, ``resnets.1``, ``conv1``."""
-    return _SEGMENT.findall(module)
-
-
-def relative(module: str, around: str) -> str:
-    """A module path as seen from the module of an enclosing call."""
-    if not around:
-        return module
-    if module == around:
-        return ""
-    return module.removeprefix(around + ".")
-
-
-def unique(used: set[str], prefix: str, segment: str) -> str:
-    """A deep link that no sibling has: ``Add``, ``Add~2``."""
-    segment = re.sub(r"[/?#&%\s]", "_", segment) or "node"
-    name, count = segment, 1
-    while name in used:
-        count += 1
-        name = f"{segment}~{count}"
-    used.add(name)
-    return prefix + name
-
-
-class Groups:
-    """Groups opened in the order of their first node; a module of one node gets none.
+    Groups stand in the order of their first operator; a module of one operator gets none.
 
     Args:
-        store: Where nodes are made.
-        parent: Enclosing node; None at the top.
-        prefix: Deep link of the enclosing node with a slash, or empty.
-        modules: Module paths of all nodes to come.
+        tree: The tree of a graph; returned as it is when it has calls.
+
+    Returns:
+        The same operators and values, renumbered so that a group comes before its members.
     """
+    if any(node.kind == "call" for node in tree.nodes):
+        return tree
+    keys = [tuple(split_module(node.module)) for node in tree.nodes]
+    counts = Counter(key[:depth] for key in keys for depth in range(1, len(key) + 1))
+    groups = _Groups()
+    moved = [
+        groups.add(node, key[: sum(counts[key[: at + 1]] > 1 for at in range(len(key)))], key)
+        for node, key in zip(tree.nodes, keys, strict=True)
+    ]
+    values = tuple(
+        value if value.producer is None else replace(value, producer=moved[value.producer])
+        for value in tree.values
+    )
+    nodes = _summed_up(groups)
+    return replace(tree, nodes=nodes, values=values, top=tuple(groups.members[None]))
 
-    def __init__(
-        self, store: Store, parent: int | None, prefix: str, modules: Iterable[str]
-    ) -> None:
-        self.store, self.prefix, self.parent = store, prefix, parent
-        self.ids: dict[tuple[str, ...], int | None] = {(): parent}
-        self.children: dict[int | None, list[int]] = {parent: []}
-        self.names: dict[int | None, set[str]] = {parent: set()}
-        self.counts: Counter[tuple[str, ...]] = Counter()
-        for module in modules:
-            parts = split_module(module)
-            self.counts.update(tuple(parts[:depth]) for depth in range(1, len(parts) + 1))
 
-    def place(self, module: str, op: str) -> tuple[int | None, str]:
-        """The group that a node belongs to, opened if need be, and its deep link."""
-        parts = split_module(module)
-        depth = sum(1 for at in range(len(parts)) if self.counts[tuple(parts[: at + 1])] > 1)
-        for at in range(depth):
-            self._open(tuple(parts[: at + 1]))
-        owner = self.ids[tuple(parts[:depth])]
-        segment = ".".join(parts[depth:]) or op
-        return owner, unique(self.names[owner], self._path(owner), segment)
+class _Groups:
+    """Nodes in their new order, and which of them each group holds."""
 
-    def _open(self, key: tuple[str, ...]) -> None:
-        if key in self.ids:
-            return
-        owner = self.ids[key[:-1]]
-        path = unique(self.names[owner], self._path(owner), key[-1])
-        identifier, module = self.store.reserve(), ".".join(key)
-        self.store.nodes[identifier] = Node(
-            identifier, owner, "group", path, module, key[-1], "", {}, module, "", None, (), ()
-        )
-        self.ids[key] = identifier
-        self.children[owner].append(identifier)
-        self.children[identifier] = []
-        self.names[identifier] = set()
+    def __init__(self) -> None:
+        self.nodes: list[Node] = []
+        self.opened: dict[Key, int | None] = {(): None}
+        self.members: dict[int | None, list[int]] = {None: []}
+        self.links: dict[int | None, Links] = {None: Links("")}
 
-    def _path(self, owner: int | None) -> str:
-        node = self.store.nodes[owner] if owner is not None else None
-        return f"{node.path}/" if node is not None else self.prefix
+    def add(self, node: Node, owner: Key, key: Key) -> int:
+        """Puts an operator of the module ``key`` into the group ``owner``; its new id."""
+        parent = self.open(owner)
+        path = self.links[parent].link(".".join(key[len(owner) :]) or node.op)
+        return self.put(replace(node, id=len(self.nodes), parent=parent, path=path))
 
-    def close(self) -> list[int]:
-        """Completes every group from its members; returns the outermost nodes."""
-        nodes = self.store.nodes
-        readers: dict[int, list[int]] = {}
-        for node in nodes:
-            if node is not None and node.kind == "op":
-                for value in node.inputs:
-                    readers.setdefault(value, []).append(node.id)
-        for identifier in sorted((i for i in self.children if i is not None), reverse=True):
-            group = nodes[identifier]
-            if group is not None and group.kind == "group":
-                nodes[identifier] = self._summary(group, readers)
-        return self.children[self.parent]
+    def open(self, key: Key) -> int | None:
+        if key not in self.opened:
+            parent = self.open(key[:-1])
+            module, path = ".".join(key), self.links[parent].link(key[-1])
+            self.opened[key] = group = self.put(
+                Node(
+                    id=len(self.nodes), parent=parent, kind="group", path=path, name=module,
+                    op=key[-1], domain="", metadata={}, module=module, side="", level=None,
+                    inputs=(), outputs=(),
+                )
+            )  # fmt: skip
+            self.members[group], self.links[group] = [], Links(f"{path}/")
+        return self.opened[key]
 
-    def _summary(self, group: Node, readers: Mapping[int, list[int]]) -> Node:
-        members = [node for i in self.children[group.id] if (node := self.store.nodes[i])]
-        inside = set(self._leaves(group.id))
+    def put(self, node: Node) -> int:
+        self.nodes.append(node)
+        self.members[node.parent].append(node.id)
+        return node.id
+
+
+def _summed_up(groups: _Groups) -> tuple[Node, ...]:
+    """Completes every group from its members, the innermost first."""
+    nodes = groups.nodes
+    readers: dict[int, list[int]] = {}
+    for node in nodes:
+        for value in node.inputs:
+            readers.setdefault(value, []).append(node.id)
+    leaves: dict[int, set[int]] = {}
+    for group in reversed([node for node in nodes if node.kind == "group"]):
+        members = [nodes[member] for member in groups.members[group.id]]
+        inside = leaves[group.id] = set()
+        for member in members:
+            inside |= leaves[member.id] if member.kind == "group" else {member.id}
         read = dict.fromkeys(v for m in members for v in m.inputs if v >= 0)
         made = dict.fromkeys(v for m in members for v in m.outputs)
-        used = [v for v in made if any(r not in inside for r in readers.get(v, [-1]))]
-        return replace(
+        nodes[group.id] = replace(
             group,
-            metadata=_summary_metadata(members),
+            metadata=_shared_metadata(members),
             inputs=tuple(v for v in read if v not in made),
-            outputs=tuple(used),
-            children=tuple(self.children[group.id]),
+            outputs=tuple(v for v in made if not inside.issuperset(readers.get(v, [-1]))),
+            children=tuple(groups.members[group.id]),
             side=next((m.side for m in members if m.side), ""),
             level=next((m.level for m in members if m.level is not None), None),
         )
-
-    def _leaves(self, owner: int) -> Iterable[int]:
-        for child in self.children[owner]:
-            if child in self.children:
-                yield from self._leaves(child)
-            else:
-                yield child
+    return tuple(nodes)
 
 
-def _summary_metadata(members: list[Node]) -> dict[str, str]:
+def _shared_metadata(members: Sequence[Node]) -> dict[str, str]:
     """What all members agree on, and the role that a call in their place would have."""
-    if not members:
-        return {}
     shared = {
         key: value
         for key, value in members[0].metadata.items()
