@@ -78,7 +78,7 @@ def check(
     from pathlib import Path
 
     from exporter.parity.check import check as run
-    from exporter.parity.contract import read_contract
+    from exporter.runtime.contract import read_contract
     from exporter.source import load_source
     from exporter.types import quiet
 
