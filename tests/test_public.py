@@ -37,7 +37,18 @@ def test_the_example_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "README.md", "exec"), {})
     kinds = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
-    assert [kinds[0], kinds.count("down"), kinds.count("up")] == ["conv_in", 3, 3]
+    assert kinds == [
+        "time",
+        "conv_in",
+        "down",
+        "down",
+        "down",
+        "mid",
+        "up",
+        "up",
+        "up",
+        "conv_out",
+    ]
     with pytest.raises(UsageError, match="as ddpm takes"):
         exporter.check("unet.onnx", "ddpm")
 
