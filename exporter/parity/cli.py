@@ -18,8 +18,8 @@ from exporter.terminal import StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.parity.cases import ParityCase
-    from exporter.parity.contract import Contract
     from exporter.parity.outcome import Outcome
+    from exporter.runtime.contract import Contract
     from exporter.types import OnProgress, Source
 
 SCHEDULERS = ("ddim", "pndm", "euler", "dpm++")
@@ -64,9 +64,9 @@ def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
     with StageDisplay(console, quiet=arguments.quiet) as display:
         display.start("imports")
         from exporter.parity.check import check  # seconds of torch: -h should not wait for it
-        from exporter.parity.contract import read_contract
         from exporter.parity.locate import locate
         from exporter.parity.outcome import Outcome
+        from exporter.runtime.contract import read_contract
 
         display.finish("imports")
         contract = read_contract(arguments.file)
@@ -142,21 +142,21 @@ def _cases(
     arguments: argparse.Namespace, contract: Contract, source: Source
 ) -> tuple[tuple[ParityCase, ...], tuple[str, ...]]:
     """What to ask, and why the rest of the set cannot be asked of this file."""
-    from exporter.parity.cases import ParityCase, matrix
+    from exporter.parity.cases import ParityCase, fitted, matrix, refusal
 
     if arguments.case:
         cases = tuple(ParityCase.parse(text) for text in arguments.case)
         for case in cases:
-            if contract.refusal(case):
-                raise UsageError(contract.refusal(case), "a case that the file takes")
+            if refusal(case, contract):
+                raise UsageError(refusal(case, contract), "a case that the file takes")
         return cases, ()
     text = any(spec.name == "encoder_hidden_states" for spec in source.inputs)
     chosen = matrix(arguments.cases, size_multiple=source.size_multiple, text=text)
-    wanted = tuple(dict.fromkeys(contract.fitted(case) for case in chosen))
-    kept = tuple(case for case in wanted if not contract.refusal(case))
+    wanted = tuple(dict.fromkeys(fitted(case, contract) for case in chosen))
+    kept = tuple(case for case in wanted if not refusal(case, contract))
     if not kept:
-        raise UsageError(contract.refusal(wanted[0]), do="name one that it takes with --case")
-    return kept, tuple(reason for case in wanted if (reason := contract.refusal(case)))
+        raise UsageError(refusal(wanted[0], contract), do="name one that it takes with --case")
+    return kept, tuple(reason for case in wanted if (reason := refusal(case, contract)))
 
 
 def _trajectories(

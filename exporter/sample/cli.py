@@ -15,7 +15,8 @@ from exporter.errors import TargetError, UsageError
 from exporter.terminal import StageDisplay, run
 
 if TYPE_CHECKING:
-    from exporter.sample.record import RecordReport, RecordRequest
+    from exporter.sample.plan import RecordRequest
+    from exporter.sample.record import RecordReport
     from exporter.sample.sweep import SweepReport
 
 EPILOG = """\
@@ -84,7 +85,7 @@ def _target(arguments: argparse.Namespace) -> Path:
 
 
 def _request(arguments: argparse.Namespace, target: Path) -> RecordRequest:
-    from exporter.sample.record import RecordRequest
+    from exporter.sample.plan import RecordRequest
 
     return RecordRequest(
         model=arguments.model,

@@ -21,10 +21,11 @@ from safetensors.torch import load_file, save_file
 
 import exporter.pipeline
 from exporter.errors import ParityError, ProviderError, TargetError, UsageError
-from exporter.parity import providers, reference
+from exporter.parity import reference
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
 from exporter.pipeline import export, export_all
+from exporter.runtime import providers
 from exporter.types import ExportRequest
 from exporter.weights.unet import load_unet
 from tests.exporter.listing import listing

@@ -9,9 +9,9 @@ from onnx_ir.passes.common import InlinePass
 
 from exporter.parity.cases import ParityCase
 from exporter.parity.check import check
-from exporter.parity.contract import read_contract
 from exporter.parity.locate import locate
 from exporter.pipeline import export
+from exporter.runtime.contract import read_contract
 from exporter.source import load_source
 from exporter.types import ExportRequest, Source
 from tests.exporter.parity import faults

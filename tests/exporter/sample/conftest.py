@@ -11,7 +11,8 @@ import diffusers
 import pytest
 
 from exporter.pipeline import export
-from exporter.sample.record import RecordRequest, record
+from exporter.sample.plan import RecordRequest
+from exporter.sample.record import record
 from exporter.types import ExportRequest
 from tests.exporter.sample.tinysd import (
     STEPS,

@@ -15,7 +15,7 @@ from exporter.errors import UsageError
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
 from exporter.parity.reference import call, loaded
-from exporter.parity.session import open_session
+from exporter.runtime.session import open_session
 from exporter.sample.find import find_points
 from exporter.sample.instrument import Instrumented, instrument
 from exporter.source import load_source

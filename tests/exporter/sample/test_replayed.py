@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from exporter.sample.record import RecordRequest
+from exporter.sample.plan import RecordRequest
 from exporter.sample.sweep import sweep
 from tests.exporter.sample.tinysd import STEPS
 from viewer.model import atlas

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from exporter.errors import ParityError, UsageError
-from exporter.parity import session
-from exporter.parity.session import adapt, open_session
+from exporter.runtime import session
+from exporter.runtime.session import adapt, open_session
 
 
 def _model(text: str) -> bytes:

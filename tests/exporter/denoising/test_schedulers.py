@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from exporter.sample.schedulers import SHORT, advance, load_scheduler, tells_clean
+from exporter.denoising.schedulers import SHORT, advance, load_scheduler, tells_clean
 
 
 @pytest.mark.parametrize("name", [*SHORT, "KDPM2DiscreteScheduler"])

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy.typing as npt
 import onnx
 import onnxruntime
 import torch
 
 from exporter.errors import ParityError, ProviderError, UsageError
-from exporter.parity.metrics import Array
-from exporter.parity.providers import EXECUTION_PROVIDERS, HEAVY, Obtained, choose, silent
+from exporter.runtime.providers import EXECUTION_PROVIDERS, HEAVY, Obtained, choose, silent
 from exporter.types import Provider
+
+Array = npt.NDArray[Any]
 
 _TORCH_TYPES: Mapping[str, torch.dtype] = {
     "tensor(float)": torch.float32,

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from exporter.sample.denoise import Plan, conditions, denoise, guidance_embedding
+from exporter.denoising.conditions import guidance_embedding
+from exporter.denoising.loop import denoise
+from exporter.denoising.schedulers import load_scheduler
 from exporter.sample.model import Model
+from exporter.sample.plan import Plan
 from exporter.sample.prompts import Wanted, seeded
-from exporter.sample.schedulers import load_scheduler
 
 
 def plan(rows: tuple[str, ...] = ("uncond", "cond"), channels: int = 4, **inputs: Any) -> Plan:
@@ -30,20 +32,20 @@ def fed(wanted: Plan) -> list[dict[str, torch.Tensor]]:
         found.append(dict(inputs))
         return torch.zeros(len(wanted.rows), 4, 8, 16)
 
-    list(denoise(wanted, predict))
+    list(denoise(wanted.loop, predict))
     return found
 
 
 def test_size_conditions_of_sdxl_and_of_its_refiner() -> None:
-    found = conditions(plan(time_ids=("B", 6)))["time_ids"]
+    found = plan(time_ids=("B", 6)).conditions()["time_ids"]
     np.testing.assert_array_equal(found, [[64, 128, 0, 0, 64, 128]] * 2)
-    found = conditions(plan(time_ids=("B", 5)))["time_ids"]
+    found = plan(time_ids=("B", 5)).conditions()["time_ids"]
     np.testing.assert_array_equal(found[:, 4], [2.5, 6.0])
 
 
 def test_class_labels() -> None:
-    assert conditions(plan(class_labels=("B",)))["class_labels"].shape == (2,)
-    assert conditions(plan(class_labels=("B", 12)))["class_labels"].shape == (2, 12)
+    assert plan(class_labels=("B",)).conditions()["class_labels"].shape == (2,)
+    assert plan(class_labels=("B", 12)).conditions()["class_labels"].shape == (2, 12)
 
 
 def test_guidance_embedding_is_that_of_diffusers() -> None:
@@ -54,7 +56,9 @@ def test_guidance_embedding_is_that_of_diffusers() -> None:
         torch.tensor([7.5]),
         embedding_dim=256,
     )
-    torch.testing.assert_close(guidance_embedding(8.5, 256), theirs, rtol=0, atol=1e-3)
+    torch.testing.assert_close(
+        guidance_embedding(torch.tensor([8.5]), 256), theirs, rtol=0, atol=1e-3
+    )
 
 
 def test_inpainting_gets_a_mask_of_everything() -> None:
@@ -67,7 +71,7 @@ def test_inpainting_gets_a_mask_of_everything() -> None:
 def test_a_plan_can_run_twice() -> None:
     wanted = plan()
     first, second = fed(wanted), fed(wanted)
-    assert len(first) == wanted.evaluations == 3
+    assert len(first) == wanted.loop.evaluations == 3
     for one, other in zip(first, second, strict=True):
         torch.testing.assert_close(one["sample"], other["sample"], rtol=0, atol=0)
         assert one["timestep"].shape == (1,)
@@ -79,7 +83,7 @@ def test_guidance_weighs_the_two_halves() -> None:
     def predict(inputs: Any) -> torch.Tensor:
         return torch.stack([torch.full((4, 8, 16), 1.0), torch.full((4, 8, 16), 2.0)])
 
-    ours = [step.latents for step in denoise(wanted, predict)]
+    ours = [step.latents for step in denoise(wanted.loop, predict)]
     alone = plan(rows=("cond",))
-    both = [s.latents for s in denoise(alone, lambda _: torch.full((1, 4, 8, 16), 4.0))]
+    both = [s.latents for s in denoise(alone.loop, lambda _: torch.full((1, 4, 8, 16), 4.0))]
     torch.testing.assert_close(ours, both)  # 1 + 3 * (2 - 1)

@@ -13,8 +13,8 @@ from typing import Any
 
 import torch
 
+from exporter.denoising.schedules import DDPM, schedule_of
 from exporter.errors import ConfigError, UsageError
-from exporter.parity.inputs import DDPM, LATENT_DIFFUSION
 
 SHORT: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ddim": ("DDIMScheduler", {"set_alpha_to_one": False}),
@@ -36,7 +36,12 @@ _NEEDED = ("set_timesteps", "scale_model_input", "init_noise_sigma", "step")
 
 
 def load_scheduler(
-    name: str, steps: int, *, class_name: str, prediction: str | None = None
+    name: str,
+    steps: int,
+    *,
+    class_name: str,
+    config: Mapping[str, Any] | None = None,
+    prediction: str | None = None,
 ) -> Any:
     """A scheduler with its timesteps set.
 
@@ -45,6 +50,8 @@ def load_scheduler(
             pipeline's) with ``scheduler_config.json``.
         steps: Inference steps; some schedulers call the UNet more often than that.
         class_name: The UNet's class, which decides the noise schedule unless a folder does.
+        config: The model's own ``scheduler_config.json``, whose values come before those of
+            the class; not used where ``name`` is a folder.
         prediction: ``epsilon``, ``v_prediction`` or ``sample``; None keeps the config's.
 
     Raises:
@@ -54,14 +61,14 @@ def load_scheduler(
     """
     folder = _folder(name)
     if folder is None:
-        found, config = _by_name(name, class_name)
+        found, settings = _by_name(name, class_name, config or {})
     else:
-        found, config = _from_folder(folder)
+        found, settings = _from_folder(folder)
     if prediction is not None:
-        config["prediction_type"] = prediction
+        settings["prediction_type"] = prediction
     try:
         with _older_numpy():
-            scheduler = found.from_config(config)
+            scheduler = found.from_config(settings)
     except Exception as error:  # whatever a constructor does with values it never expected
         raise ConfigError(f"{found.__name__} cannot be made: {_line(error)}") from error
     missing = [part for part in _NEEDED if not hasattr(scheduler, part)]
@@ -125,7 +132,7 @@ def _folder(name: str) -> Path | None:
     return None
 
 
-def _by_name(name: str, class_name: str) -> tuple[Any, dict[str, Any]]:
+def _by_name(name: str, class_name: str, own: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     import diffusers  # takes seconds
 
     full, more = SHORT.get(name.lower(), (name, {}))
@@ -135,9 +142,10 @@ def _by_name(name: str, class_name: str) -> tuple[Any, dict[str, Any]]:
             f"scheduler {name!r}",
             f"one of {', '.join(SHORT)}, a diffusers class name or a folder",
         )
-    schedule = LATENT_DIFFUSION if class_name == "UNet2DConditionModel" else DDPM
+    schedule = schedule_of(class_name)
     known = inspect.signature(found.__init__).parameters
-    config = {**schedule, "steps_offset": 1, "clip_sample": schedule is DDPM, **more}
+    trained = {**schedule, "steps_offset": 1, "clip_sample": schedule is DDPM, **own}
+    config = {**trained, **more}
     return found, {key: value for key, value in config.items() if key in known}
 
 

@@ -14,13 +14,13 @@ from onnx_ir.passes.common import (
     ShapeInferencePass,
 )
 
-from exporter.parity.locate.origins import Origin, origin_of
+from exporter.runtime.origins import Origin, origin_of
 
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
 
 
 @dataclass(frozen=True)
-class Flat:
+class Inlined:
     """The nodes of a file, functions inlined, in topological order.
 
     Attributes:
@@ -86,7 +86,7 @@ class Flat:
         return bytes(ir.to_proto(model).SerializeToString())
 
 
-def load_flat(path: Path, modules: Collection[str]) -> Flat:
+def load_inlined(path: Path, modules: Collection[str]) -> Inlined:
     """Read a file and inline its functions; metadata of the nodes survives.
 
     Args:
@@ -106,7 +106,7 @@ def load_flat(path: Path, modules: Collection[str]) -> Flat:
         node: origin for node in nodes if (origin := origin_of(node, modules)) is not None
     }
     order = {node: index for index, node in enumerate(nodes)}
-    return Flat(model, path.parent, nodes, origins, order, _stored(model.graph))
+    return Inlined(model, path.parent, nodes, origins, order, _stored(model.graph))
 
 
 def enclosing(path: str) -> Iterator[str]:

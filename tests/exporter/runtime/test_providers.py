@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from exporter.errors import ProviderError
-from exporter.parity import providers
-from exporter.parity.providers import choose, require_dtype, versions_line, without_tf32
+from exporter.runtime import providers
+from exporter.runtime.providers import choose, require_dtype, versions_line, without_tf32
 
 NO_CUDA = bool(providers.cuda_problem())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -12,7 +12,6 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from exporter import metadata as meta
 from exporter.errors import UsageError
-from exporter.parity.cases import ParityCase
 from exporter.types import Dtype, Source
 
 _DTYPES: Mapping[int, Dtype] = {
@@ -96,38 +95,15 @@ class Contract:
             )
 
     @property
-    def _takes_integers(self) -> bool:
+    def integer_timestep(self) -> bool:
+        """Whether ``timestep`` is an integer in this file."""
         return self.types["timestep"] in _INTEGERS
 
     @property
-    def _takes_one_for_each(self) -> bool:
+    def timestep_per_sample(self) -> bool:
+        """Whether ``timestep`` may be another for each sample."""
         axes = self.shapes["timestep"]
         return any(axis == "T" or "batch" in str(axis).lower() for axis in axes)
-
-    def fitted(self, case: ParityCase) -> ParityCase:
-        """The case with a timestep that the file can be given: whole, or one for the batch."""
-        if not self._takes_one_for_each:
-            case = replace(case, per_sample=False)
-        if self._takes_integers:
-            case = replace(case, timestep=float(int(case.timestep)))
-        return case
-
-    def refusal(self, case: ParityCase) -> str:
-        """Why the file cannot be asked this case; empty where it can."""
-        if self._takes_integers and any(step % 1 for step in case.timesteps):
-            return f"{case.name}: timestep is an integer in this file"
-        if case.per_sample and not self._takes_one_for_each:
-            return f"{case.name}: timestep is one for the whole batch in this file"
-        text = self.shapes.get("encoder_hidden_states", ())
-        wanted = {
-            "sample": (case.batch, None, case.height, case.width),
-            "encoder_hidden_states": (case.batch, case.tokens, None)[: len(text)],
-        }
-        for name, sizes in wanted.items():
-            for fixed, size in zip(self.shapes.get(name, ()), sizes, strict=False):
-                if isinstance(fixed, int) and size is not None and fixed != size:
-                    return f"{case.name}: {name} is fixed at {list(self.shapes[name])}"
-        return ""
 
 
 def read_contract(path: Path) -> Contract:
