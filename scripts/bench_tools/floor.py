@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from exporter.graph import Run, build
+from exporter.architecture import Run, build
 from exporter.metadata import CLASS, ROLE
 from exporter.pipeline import DEFAULT_OPSET
 from exporter.source import load_source
