@@ -21,8 +21,8 @@ from exporter.parity.locate import locate
 from exporter.parity.report import ParityReport
 from exporter.parity.subject import Subject
 from exporter.parity.tolerance import resolve
-from exporter.passes.docstrings import model_doc
 from exporter.publish import Stage, variant_of, write
+from exporter.reading.docstrings import model_doc
 from exporter.types import Dtype, ExportRequest, OnProgress, Progress, Source
 from exporter.variant import Variant
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
+from exporter.call import call
 from exporter.denoising.loop import Loop, Predict, denoise
 from exporter.denoising.schedulers import load_scheduler
-from exporter.parity.ask import call, loaded, precisions
+from exporter.parity.ask import loaded, precisions
 from exporter.parity.cases import ParityCase
 from exporter.parity.count import Count
 from exporter.parity.judge import OUTPUT

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import torch
 
-from exporter.parity.ask import call, loaded
+from exporter.call import call
+from exporter.parity.ask import loaded
 from exporter.parity.locate.hooks import Call, hooked
 from exporter.parity.subject import Subject
 from exporter.paths import is_inside, parent

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping
 
 import torch
 
-from exporter.parity.ask import call, precisions
+from exporter.call import call
+from exporter.parity.ask import precisions
 from exporter.parity.locate.hooks import Call, hooked
 from exporter.parity.locate.match import Reference
 from exporter.types import TORCH_DTYPES, Dtype

@@ -11,8 +11,9 @@ import onnx_ir as ir
 import pytest
 import torch
 
+from exporter.call import call
 from exporter.errors import UsageError
-from exporter.parity.ask import call, loaded
+from exporter.parity.ask import loaded
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
 from exporter.parity.subject import Subject

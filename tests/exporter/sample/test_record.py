@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 import torch
 
+from exporter.call import call
 from exporter.denoising.loop import denoise
 from exporter.errors import SourceError, TargetError, UsageError
-from exporter.parity.ask import call, loaded
+from exporter.parity.ask import loaded
 from exporter.parity.subject import Subject
 from exporter.sample.cli import main
 from exporter.sample.instrument import instrument
