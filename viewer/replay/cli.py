@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from viewer.disk import write_whole
-from viewer.errors import RecordingError, TargetError
+from viewer.disk import make_folder, write_whole
+from viewer.errors import RecordingError
+from viewer.extras import need
 from viewer.model import atlas
 from viewer.model.atlas import Atlas
 from viewer.model.recording import Recording, read_recording
-from viewer.replay import plots, tensorboard
+from viewer.replay import PLOTS, tensorboard
 from viewer.replay.condense import condense
 from viewer.serve import offline
 from viewer.serve.command import add_page_options, serve
@@ -104,14 +106,11 @@ def _step(asked: int | None, recording: Recording) -> int:
 
 
 def _write_figures(recording: Recording, folder: Path, step: int) -> int:
-    count = 0
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, image in plots.figures(recording, step):
-            image.save(folder / f"{name}.png")
-            count += 1
-    except OSError as error:
-        raise TargetError(
-            f"{folder} cannot be written to ({error.strerror})", "a folder for figures"
-        ) from error
+    plots, count = need(*PLOTS), 0
+    make_folder(folder)
+    for name, image in plots.figures(recording, step):
+        content = io.BytesIO()
+        image.save(content, "PNG")
+        write_whole(folder / f"{name}.png", content.getvalue())
+        count += 1
     return count
