@@ -136,7 +136,7 @@ def _cases(
     arguments: argparse.Namespace, contract: Contract, source: Source
 ) -> tuple[tuple[ParityCase, ...], tuple[str, ...]]:
     """What to ask, and why the rest of the set cannot be asked of this file."""
-    from exporter.parity.cases import ParityCase, fitted, matrix, refusal
+    from exporter.parity.cases import ParityCase, cases_of, fitted, refusal
 
     if arguments.case:
         cases = tuple(ParityCase.parse(text) for text in arguments.case)
@@ -144,8 +144,7 @@ def _cases(
             if refusal(case, contract):
                 raise UsageError(refusal(case, contract), "a case that the file takes")
         return cases, ()
-    text = any(spec.name == "encoder_hidden_states" for spec in source.inputs)
-    chosen = matrix(arguments.cases, size_multiple=source.size_multiple, text=text)
+    chosen = cases_of(source, arguments.cases)
     wanted = tuple(dict.fromkeys(fitted(case, contract) for case in chosen))
     kept = tuple(case for case in wanted if not refusal(case, contract))
     if not kept:
@@ -241,8 +240,8 @@ def _case_options(parser: argparse.ArgumentParser) -> None:
         "--cases",
         choices=("smoke", "standard", "full"),
         default="smoke",
-        help="3, 9 or 32 of them: what every export is checked on, every value of every axis, "
-        "every pair of values (default: smoke)",
+        help="3, 12 or 35 of them: what every export is checked on, every value of every "
+        "axis, every pair of values (default: smoke)",
     )
     group.add_argument(
         "--case",
