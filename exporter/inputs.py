@@ -8,6 +8,11 @@ from typing import Any
 from exporter.errors import ConfigError
 from exporter.types import InputSpec
 
+HINTS: Mapping[str, int] = {"B": 2, "H": 61, "W": 53, "S": 7, "T": 1}
+"""Sizes that a UNet is traced at. The axes are free, so they only have to keep torch.export
+from specialising on 0, 1 or equality. Odd ones make diffusers take its ``upsample_size`` path,
+right for every size."""
+
 _SIZED_UPSAMPLING = {"UpBlock2D", "CrossAttnUpBlock2D"}
 _TEXT_WIDTH = 1280  # of SDXL's pooled text embedding, OpenCLIP bigG
 

@@ -19,9 +19,7 @@ from exporter.errors import AtlasError, UsageError
 from exporter.files import prove, write_files
 from exporter.fold import fold
 from exporter.graph import Graph, Run, architecture, build
-from exporter.parity import ParityReport
-from exporter.parity.memory import peak_memory
-from exporter.parity.providers import choose, require_dtype
+from exporter.parity.report import ParityReport
 from exporter.parity.tolerance import resolve
 from exporter.publish import (
     Stage,
@@ -34,6 +32,8 @@ from exporter.publish import (
     variant_of,
 )
 from exporter.report import ExportReport, VariantReport
+from exporter.runtime.memory import peak_memory
+from exporter.runtime.providers import choose, require_dtype
 from exporter.source import load_source
 from exporter.types import (
     TORCH_DTYPES,

@@ -11,12 +11,9 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.utils import _pytree as pytree
 
 from exporter.errors import GraphError, UsageError
+from exporter.inputs import HINTS
 from exporter.passes.repeats import mark_repeats
 from exporter.types import InputSpec, Program, Source
-
-# The axes are free, so the sizes only have to keep torch.export from specialising on 0, 1 or
-# equality. Odd ones make diffusers take its `upsample_size` path, right for every size.
-HINTS: Mapping[str, int] = {"B": 2, "H": 61, "W": 53, "S": 7, "T": 1}
 
 ADDED = ("text_embeds", "time_ids")  # fed through diffusers' `added_cond_kwargs`
 

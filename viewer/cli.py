@@ -8,12 +8,14 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from viewer import atlas, headless, netron, offline, report
+from viewer.disk import write_whole
 from viewer.errors import ViewerError
+from viewer.model import atlas, parity_report
+from viewer.model.recording import read_recording
 from viewer.outputs import add_output_options, write_outputs
-from viewer.recording import read_recording
-from viewer.server import Server
-from viewer.session import Session
+from viewer.serve import headless, netron, offline
+from viewer.serve.server import Server
+from viewer.serve.shown import Shown
 
 _EXAMPLES = """\
 examples:
@@ -107,28 +109,28 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(options: argparse.Namespace) -> int:
     paths = [path for path in (options.model, options.other) if path is not None]
-    found = options.report or report.beside(options.model)
-    session = Session(
+    found = options.report or parity_report.beside(options.model)
+    shown = Shown(
         tuple(atlas.read(path) for path in paths),
-        report.read(found) if found else {},
+        parity_report.read(found) if found else {},
         read_recording(options.recording) if options.recording else None,
     )
     if options.html:
-        offline.write(session, options.html)
+        offline.write(shown, options.html)
         _say(f"wrote {options.html}")
     if options.png or options.svg:
-        _draw(session, options)
-    written = write_outputs(options, session.models[0])
+        _draw(shown, options)
+    written = write_outputs(options, shown.models[0])
     for line in written:
         _say(line)
     if not (options.html or options.png or options.svg or written):
-        _serve(session, options)
+        _serve(shown, options)
     return 0
 
 
-def _draw(session: Session, options: argparse.Namespace) -> None:
+def _draw(shown: Shown, options: argparse.Namespace) -> None:
     headless.find_browser()
-    server = Server(session, netron.find())
+    server = Server(shown, netron.find())
     server.start()
     try:
         wished: tuple[tuple[headless.Format, Path | None], ...] = (
@@ -138,20 +140,18 @@ def _draw(session: Session, options: argparse.Namespace) -> None:
         for format, target in wished:
             if target is not None:
                 content = headless.draw(server, format, options.view, options.at, options.dark)
-                offline.write_whole(target, content)
+                write_whole(target, content)
                 _say(f"wrote {target}")
     finally:
         server.close()
 
 
-def _serve(session: Session, options: argparse.Namespace) -> None:
-    server = Server(session, netron.find(), options.host, options.port)
-    for model in session.models:
+def _serve(shown: Shown, options: argparse.Namespace) -> None:
+    server = Server(shown, netron.find(), options.host, options.port)
+    for model in shown.models:
         for sentence in model.missing:
             _say(f"{model.file.path.name}: {sentence}")
-    _say(
-        f"{' and '.join(model.name for model in session.models)}: {server.url}  (Ctrl-C ends)"
-    )
+    _say(f"{' and '.join(model.name for model in shown.models)}: {server.url}  (Ctrl-C ends)")
     if not options.no_browser:
         webbrowser.open(server.url)
     try:

@@ -13,10 +13,10 @@ from torch.utils._pytree import tree_map
 
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
-from exporter.parity.memory import give_back
-from exporter.parity.metrics import Array
 from exporter.parity.precision import ComputeIn, HalfStorage
-from exporter.parity.providers import without_tf32
+from exporter.runtime.memory import give_back
+from exporter.runtime.providers import without_tf32
+from exporter.runtime.session import Array
 from exporter.types import TORCH_DTYPES, Dtype, Source
 from exporter.weights.unet import load_unet
 

@@ -14,8 +14,6 @@ from exporter import metadata as meta
 from exporter.errors import UsageError
 from exporter.passes.constants import dims
 
-VAE_SCALE = 8  # image pixels per latent pixel, in every Stable Diffusion
-
 
 @dataclass(frozen=True)
 class Model:

@@ -19,6 +19,7 @@ from exporter.report import ExportReport
 from exporter.source import load_source
 from exporter.trace import trace
 from exporter.types import TORCH_DTYPES, ExportRequest, OnProgress, Program, Source, quiet
+from tests.exporter.listing import listing
 
 TWO_LEVELS = {"block_out_channels": [16, 32], "norm_num_groups": 4, "attention_head_dim": 2}
 MICRO = {
@@ -170,6 +171,24 @@ class Workshop:
         return self.programs[key]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny tensors gain nothing from threads and lose much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def folded(tmp_path_factory: pytest.TempPathFactory, tiny_pipeline: Path) -> Path:
+    """A tiny UNet as we write it; do not change it."""
+    target = tmp_path_factory.mktemp("folded") / "unet.onnx"
+    request = ExportRequest(target, model=str(tiny_pipeline), weights="copy", check=False)
+    exporter.pipeline.export(request)
+    return target
+
+
 @pytest.fixture(scope="session")
 def workshop(
     tmp_path_factory: pytest.TempPathFactory, save_unet: Callable[..., Path]
@@ -183,14 +202,6 @@ def linked(workshop: Workshop, tmp_path: Path) -> Path:
     root = tmp_path / "pipeline"
     shutil.copytree(workshop.pipeline("micro"), root)
     return root
-
-
-def listing(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, hidden ones included, with its content."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
-        for path in sorted(folder.rglob("*"))
-    }
 
 
 @pytest.fixture

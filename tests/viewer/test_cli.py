@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from viewer import headless
+from tests.viewer.tiny import build
 from viewer.cli import main
+from viewer.serve import headless
 
 
 def test_help_is_worth_reading(capsys):
@@ -60,8 +61,6 @@ def test_a_bad_report_is_one_line(tiny, tmp_path, capsys, content):
 
 
 def test_a_report_beside_the_model_is_found(tmp_path, capsys):
-    from tests.viewer.tiny import build
-
     path = build(tmp_path / "unet.onnx")
     path.with_suffix(".report.json").write_text(json.dumps({"blocks": {"mid_block": 1e-5}}))
     assert main([str(path), "--html", str(tmp_path / "page.html")]) == 0

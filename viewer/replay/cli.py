@@ -8,16 +8,17 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-from viewer import atlas, netron
-from viewer.atlas import Atlas
+from viewer.disk import write_whole
 from viewer.errors import RecordingError, TargetError, ViewerError
-from viewer.offline import write_whole
-from viewer.recording import Recording, read_recording
+from viewer.model import atlas
+from viewer.model.atlas import Atlas
+from viewer.model.recording import Recording, read_recording
 from viewer.replay import plots, tensorboard
 from viewer.replay.condense import condense
-from viewer.server import Server
-from viewer.session import Session
-from viewer.timeline import offline_page
+from viewer.serve import netron
+from viewer.serve.replay_page import offline_page
+from viewer.serve.server import Server
+from viewer.serve.shown import Shown
 
 _EXAMPLES = """\
 examples:
@@ -133,8 +134,8 @@ def _write_figures(recording: Recording, folder: Path, step: int) -> int:
 
 
 def _serve(recording: Recording, model: Atlas | None, options: argparse.Namespace) -> None:
-    session = Session((model,) if model else (), recording=recording)
-    server = Server(session, netron.find(), options.host, options.port)
+    shown = Shown((model,) if model else (), recording=recording)
+    server = Server(shown, netron.find(), options.host, options.port)
     address = f"{server.url}recording"
     _say(f"{recording.title}: {address}  (Ctrl-C ends)")
     if not options.no_browser:

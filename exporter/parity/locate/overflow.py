@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import torch
 
-from exporter.parity.locate.flat import enclosing
 from exporter.parity.locate.record import Heard, listening
 from exporter.parity.reference import call, loaded
+from exporter.runtime.inlined import enclosing
 from exporter.types import Source
 
 FP16_MAX = torch.finfo(torch.float16).max
