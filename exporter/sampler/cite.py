@@ -30,5 +30,6 @@ def line(file: str, function: str, text: str = "") -> str:
 @functools.cache
 def _lines(file: str) -> tuple[str, ...]:
     spec = importlib.util.find_spec("diffusers")
-    assert spec is not None and spec.origin is not None
+    assert spec is not None
+    assert spec.origin is not None
     return tuple((Path(spec.origin).parent / file).read_text().splitlines())

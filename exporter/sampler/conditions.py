@@ -1,15 +1,26 @@
-"""What the UNet is told beside latents and timestep, and how guidance gives it to each half."""
+"""What the UNet is told beside latents and timestep, for each half of guidance."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import onnx_ir as ir
 
 from exporter.sampler import guidance
-from exporter.sampler.expr import FLOAT, INT64, Dim, Expr, about, call, concat, constant, op, parameter
+from exporter.sampler.expr import (
+    FLOAT,
+    INT64,
+    Dim,
+    Expr,
+    about,
+    call,
+    concat,
+    dims,
+    op,
+    parameter,
+    size,
+)
 
 DOMAIN = "sampler"
 
@@ -71,8 +82,8 @@ class Conditions:
         found = {name: pair[0] for name, pair in self.pairs.items()}
         if self.embedding:
             assert self.scale is not None
-            size = op("Shape", latents, attributes={"end": 1}, dtype=INT64, shape=(1,))
-            found["timestep_cond"] = guidance.scale_embedding(self.scale, size, self.embedding)
+            rows = op("Shape", latents, attributes={"end": 1}, dtype=INT64, shape=(1,))
+            found["timestep_cond"] = guidance.scale_embedding(self.scale, rows, self.embedding)
         if not self.halves:
             return found
         assert self.scale is not None
@@ -97,7 +108,11 @@ class Conditions:
         shape: tuple[Dim, ...] = ("B", channels, *latents.shape[2:])
 
         def write(guided: Expr | None = None, **parts: Expr) -> dict[str, Expr]:
-            image = concat([e.to(FLOAT) for e in parts.values()], 1, shape) if len(parts) > 1 else parts["latents"]
+            image = (
+                concat([e.to(FLOAT) for e in parts.values()], 1, shape)
+                if len(parts) > 1
+                else parts["latents"]
+            )
             return {"rows": image if guided is None else guidance.doubled(guided, image)}
 
         if self.halves:
@@ -111,7 +126,8 @@ class Conditions:
         """Two halves as one prediction: (B, C, H, W)."""
         if not self.halves:
             return prediction
-        assert self.scale is not None and self.rescale is not None
+        assert self.scale is not None
+        assert self.rescale is not None
         with about(role="guidance"):
             return call(
                 DOMAIN,
@@ -146,18 +162,17 @@ def declare(specs: Mapping[str, ir.Value], channels: int) -> Conditions:
                 _like(with_text, specs[name]),
                 _like(twice, specs[name]) if twice else None,
             )
-    wide = int(specs["sample"].shape[1]) > channels
+    wide = size(specs["sample"], 1) > channels
     extra = {
-        name: parameter(name, FLOAT, ("B", size, "H", "W"))
-        for name, size in (INPAINTING if wide else {}).items()
+        name: parameter(name, FLOAT, ("B", channels, "H", "W"))
+        for name, channels in (INPAINTING if wide else {}).items()
     }
     scale = parameter("guidance_scale", FLOAT, ()) if text else None
     rescale = parameter("guidance_rescale", FLOAT, ()) if text and not embedded else None
-    width = int(specs["timestep_cond"].shape[1]) if embedded else 0
+    width = size(specs["timestep_cond"], 1) if embedded else 0
     return Conditions(pairs, extra, scale, rescale, width)
 
 
 def _like(name: str, spec: ir.Value) -> Expr:
     assert spec.dtype is not None
-    dims = [d if isinstance(d, int) else str(d.value) for d in spec.shape or ()]
-    return parameter(name, spec.dtype, dims)
+    return parameter(name, spec.dtype, dims(spec))

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from exporter.sampler import discrete
 from exporter.sampler.expr import FLOAT, Expr, about
-from exporter.sampler.family import ANY, CLIPPING, NOISE_SCHEDULE, Family, at_or, clipped, sqrt
+from exporter.sampler.family import (
+    ANY,
+    CLIPPING,
+    NOISE_SCHEDULE,
+    Family,
+    Takes,
+    at_or,
+    clipped,
+    sqrt,
+)
 
 
 class DDIM(Family):
     """``DDIMScheduler``."""
 
-    takes = {
+    takes: ClassVar[Takes] = {
         **NOISE_SCHEDULE,
         **CLIPPING,
         "set_alpha_to_one": ANY,
     }
-    reads = ("alpha_prod_t", "alpha_prod_t_prev")
+    reads: ClassVar[tuple[str, ...]] = ("alpha_prod_t", "alpha_prod_t_prev")
     formula = "x₀ = (x − √(1−ᾱ)·ε) / √ᾱ;  x' = √ᾱ'·x₀ + √(1−ᾱ')·ε"
 
     def schedule(self, steps: Expr) -> dict[str, Expr]:
@@ -41,8 +51,8 @@ class DDIM(Family):
         model_output: Expr,
         sample: Expr,
         row: Mapping[str, Expr],
-        state: Mapping[str, Expr],  # noqa: ARG002
-        noise: Expr | None,  # noqa: ARG002
+        state: Mapping[str, Expr],
+        noise: Expr | None,
     ) -> dict[str, Expr]:
         """Formulas (12) and (16) of the paper."""
         alpha, before = row["alpha_prod_t"], row["alpha_prod_t_prev"]

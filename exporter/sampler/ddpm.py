@@ -1,24 +1,38 @@
-"""DDPM (https://arxiv.org/abs/2006.11239): ancestral sampling with fresh noise on every step."""
+"""DDPM (https://arxiv.org/abs/2006.11239): fresh noise on every step."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from exporter.sampler import discrete, spacing
 from exporter.sampler.expr import FLOAT, Expr, about, constant, op, where
-from exporter.sampler.family import CLIPPING, NOISE_SCHEDULE, Family, at_or, clipped, sqrt
+from exporter.sampler.family import (
+    CLIPPING,
+    NOISE_SCHEDULE,
+    Family,
+    Takes,
+    at_or,
+    clipped,
+    sqrt,
+)
 
 
 class DDPM(Family):
     """``DDPMScheduler``."""
 
-    takes = {
+    takes: ClassVar[Takes] = {
         **NOISE_SCHEDULE,
         **CLIPPING,
         "variance_type": ("fixed_small", "fixed_small_log", "fixed_large"),
     }
     noisy = True
-    reads = ("alpha_prod_t", "pred_original_sample_coeff", "current_sample_coeff", "std_dev_t")
+    reads: ClassVar[tuple[str, ...]] = (
+        "alpha_prod_t",
+        "pred_original_sample_coeff",
+        "current_sample_coeff",
+        "std_dev_t",
+    )
     formula = "x' = c₀·x₀ + cₜ·x + σₜ·noise, with formula (7) of the paper's c₀, cₜ, σₜ"
 
     def schedule(self, steps: Expr) -> dict[str, Expr]:
@@ -65,7 +79,7 @@ class DDPM(Family):
         model_output: Expr,
         sample: Expr,
         row: Mapping[str, Expr],
-        state: Mapping[str, Expr],  # noqa: ARG002
+        state: Mapping[str, Expr],
         noise: Expr | None,
     ) -> dict[str, Expr]:
         """Formula (7), then noise."""

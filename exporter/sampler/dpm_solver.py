@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from exporter.sampler import multistep, spacing
 from exporter.sampler.expr import Expr, about, op, where
-from exporter.sampler.family import ANY, NOISE_SCHEDULE, Family
+from exporter.sampler.family import ANY, NOISE_SCHEDULE, Family, Takes
 
 
 class DPMSolver(Family):
     """``DPMSolverMultistepScheduler`` as ``dpmsolver++`` with midpoints."""
 
-    takes = {
+    takes: ClassVar[Takes] = {
         **NOISE_SCHEDULE,
         "solver_order": (1, 2),
         "algorithm_type": ("dpmsolver++",),
@@ -28,7 +29,7 @@ class DPMSolver(Family):
         "flow_shift": ANY,  # of use_flow_sigmas, which is refused
         "time_shift_type": ANY,  # of use_dynamic_shifting, likewise
     }
-    reads = ("alpha_t", "sigma_t", "kept", "moved", "inverse_r0")
+    reads: ClassVar[tuple[str, ...]] = ("alpha_t", "sigma_t", "kept", "moved", "inverse_r0")
     formula = (
         "D₀ = x₀, D₁ = (x₀ − x₀ before) / r₀;  "
         "x' = σ'/σ·x − α'(e⁻ʰ−1)·D₀ − ½α'(e⁻ʰ−1)·D₁; D₁ = 0 where the order is 1"
@@ -41,7 +42,8 @@ class DPMSolver(Family):
 
     def schedule(self, steps: Expr) -> dict[str, Expr]:
         """Levels, and the coefficients of x, D₀ and D₁."""
-        table = multistep.spaced(self, steps)
+        rounded = self.config["beta_schedule"] != "squaredcos_cap_v2"
+        table = multistep.spaced(self, steps, rounded=rounded)
         with about(self.cite("_sigma_to_alpha_sigma_t", "alpha_t = 1 /")):
             alpha, sigma = multistep.alpha_sigma(table["sigma"])
             alpha_next, sigma_next = multistep.alpha_sigma(table["sigma_next"])
@@ -80,7 +82,7 @@ class DPMSolver(Family):
         sample: Expr,
         row: Mapping[str, Expr],
         state: Mapping[str, Expr],
-        noise: Expr | None,  # noqa: ARG002
+        noise: Expr | None,
     ) -> dict[str, Expr]:
         """The clean image, then one multistep update."""
         clean = clean_image(self, model_output, sample, row)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
 from exporter.sampler import levels, spacing
 from exporter.sampler.expr import DOUBLE, FLOAT, Expr, about, constant, op
-from exporter.sampler.family import ANY, NOISE_SCHEDULE, Family, sqrt, squared
+from exporter.sampler.family import ANY, NOISE_SCHEDULE, Family, Takes, sqrt, squared
 
 
 class Euler(Family):
     """``EulerDiscreteScheduler`` without churn, as pipelines call it."""
 
-    takes = {
+    takes: ClassVar[Takes] = {
         **NOISE_SCHEDULE,
         "interpolation_type": ("linear",),
         "use_karras_sigmas": (False, True, None),
@@ -25,7 +26,7 @@ class Euler(Family):
         "timestep_type": ("discrete",),
         "final_sigmas_type": ("zero", "sigma_min"),
     }
-    reads = ("sigma", "sigma_next")
+    reads: ClassVar[tuple[str, ...]] = ("sigma", "sigma_next")
     formula = "x₀ = x − σ·ε;  x' = x + (x − x₀)/σ · (σ' − σ)"
 
     def schedule(self, steps: Expr) -> dict[str, Expr]:
@@ -74,8 +75,8 @@ class Euler(Family):
         model_output: Expr,
         sample: Expr,
         row: Mapping[str, Expr],
-        state: Mapping[str, Expr],  # noqa: ARG002
-        noise: Expr | None,  # noqa: ARG002
+        state: Mapping[str, Expr],
+        noise: Expr | None,
     ) -> dict[str, Expr]:
         """Along the derivative to the next noise level."""
         sigma = row["sigma"]
@@ -90,9 +91,9 @@ class Euler(Family):
 class EulerAncestral(Euler):
     """``EulerAncestralDiscreteScheduler``: down further, then up again with fresh noise."""
 
-    takes = NOISE_SCHEDULE
+    takes: ClassVar[Takes] = NOISE_SCHEDULE
     noisy = True
-    reads = ("sigma", "sigma_down", "sigma_up")
+    reads: ClassVar[tuple[str, ...]] = ("sigma", "sigma_down", "sigma_up")
     formula = "x' = x + (x − x₀)/σ · (σ_down − σ) + σ_up · noise"
 
     def schedule(self, steps: Expr) -> dict[str, Expr]:

@@ -1,7 +1,7 @@
 """Graphs written as the formulas they compute.
 
-An ``Expr`` is a value of an ``onnx_ir`` graph with arithmetic on it; each operation records one
-node in the scope that is open. Scopes nest as ONNX's subgraphs do::
+An ``Expr`` is a value of an ``onnx_ir`` graph with arithmetic on it; each operation records
+one node in the scope that is open. Scopes nest as ONNX's subgraphs do::
 
     with scope(opset=24) as body:
         x0 = (sample - sigma * noise) / alpha
@@ -45,8 +45,7 @@ class Expr:
     @property
     def shape(self) -> tuple[Dim, ...]:
         """Sizes and symbols."""
-        assert self.value.shape is not None
-        return tuple(d if isinstance(d, int) else str(d.value) for d in self.value.shape)
+        return dims(self.value)
 
     def named(self, name: str) -> Expr:
         """The same value, and the node that makes it, under the name in the formula."""
@@ -144,6 +143,8 @@ class Scope:
         source: What the nodes to come say about where they are from.
         role: Likewise; a value of ``atlas.role``.
         nodes: Recorded so far.
+        constants: Recorded so far, by value.
+        given: Values that are outputs already.
     """
 
     names: _Names
@@ -153,6 +154,7 @@ class Scope:
     role: str = ""
     nodes: list[ir.Node] = field(default_factory=list)
     constants: dict[tuple[Any, ...], Expr] = field(default_factory=dict)
+    given: set[ir.Value] = field(default_factory=set)
 
     def metadata(self) -> dict[str, str]:
         """What a node recorded now knows about itself."""
@@ -214,6 +216,19 @@ def about(source: str = "", role: str = "") -> Iterator[None]:
         opened.source, opened.role = before
 
 
+def dims(value: ir.Value) -> tuple[Dim, ...]:
+    """Shape of a value that has one: sizes and symbols."""
+    assert value.shape is not None
+    return tuple(d if isinstance(d, int) else str(d.value) for d in value.shape)
+
+
+def size(value: ir.Value, axis: int) -> int:
+    """A size that is fixed."""
+    found = dims(value)[axis]
+    assert isinstance(found, int)
+    return found
+
+
 def parameter(name: str, dtype: ir.DataType, shape: Sequence[Dim]) -> Expr:
     """An input of the graph, function or loop body that is being written."""
     value = ir.Value(
@@ -234,7 +249,7 @@ def constant(value: Any, dtype: ir.DataType | None = None, name: str = "constant
     opened = _open()
     key = (array.tobytes(), array.dtype.str, array.shape)
     if key not in opened.constants:
-        named = f"{value:g}" if array.ndim == 0 else name
+        named = f"{value:g}" if array.ndim == 0 and name == "constant" else name
         node = ir.node(
             "Constant",
             [],
@@ -271,8 +286,6 @@ def op(
     )
     shape = _broadcast([e.shape for e in given]) if shape is None else shape
     return record(node, [(dtype or given[0].dtype, shape)])[0]
-
-
 
 
 def _binary(
@@ -339,7 +352,9 @@ def choose(
             if result.value.producer() not in inner.nodes:  # an outer value needs a node here
                 result = op("Identity", result)
             branches[name] = (inner.graph([], [result], name), result.dtype)
-    node = ir.node("If", [condition.value], {key: graph for key, (graph, _) in branches.items()})
+    node = ir.node(
+        "If", [condition.value], {key: graph for key, (graph, _) in branches.items()}
+    )
     return record(node, [(branches["then_branch"][1], shape)])[0]
 
 
@@ -368,10 +383,13 @@ def loop(
         after, left = write(step, carried)
         again = op("Identity", go_on).named("go_on_out")
         outputs = [_own(e, inner, key) for key, e in {**after, **left}.items()]
-        body = inner.graph([step, go_on, *carried.values()], [again, *outputs], "sampling_step")
+        body = inner.graph(
+            [step, go_on, *carried.values()], [again, *outputs], "sampling_step"
+        )
+    always = constant(True, BOOL, "always")  # ONNX's reference evaluator wants it said
     node = ir.node(
         "Loop",
-        [count.value, None, *(e.value for e in state.values())],
+        [count.value, always.value, *(e.value for e in state.values())],
         {"body": body},
         num_outputs=len(state) + len(left),
         name="Loop",
@@ -386,10 +404,9 @@ def loop(
 
 def _own(result: Expr, inner: Scope, name: str) -> Expr:
     """A value that the body itself makes, once: a graph cannot give out an input or a twin."""
-    taken = getattr(inner, "_given", set())
-    if result.value.producer() not in inner.nodes or result.value in taken:
+    if result.value.producer() not in inner.nodes or result.value in inner.given:
         result = op("Identity", result).named(f"{name}_out")
-    inner._given = taken | {result.value}  # type: ignore[attr-defined]
+    inner.given.add(result.value)
     return result
 
 
@@ -414,7 +431,9 @@ def call(
         The results of the call.
     """
     outer = _open()
-    with _entered(Scope(_Names(), outer.opset, outer.library, outer.source, outer.role)) as own:
+    with _entered(
+        Scope(_Names(), outer.opset, outer.library, outer.source, outer.role)
+    ) as own:
         formals = {key: parameter(key, e.dtype, e.shape) for key, e in inputs.items()}
         results = write(**formals)
         for key, e in results.items():
@@ -426,7 +445,9 @@ def call(
     function = ir.Function(domain, name, graph=graph, attributes=[])
     function.doc_string = doc
     outer.library[function.identifier()] = function
-    return invoke(function, [*inputs.values()], {k: (e.dtype, e.shape) for k, e in results.items()})
+    return invoke(
+        function, [*inputs.values()], {k: (e.dtype, e.shape) for k, e in results.items()}
+    )
 
 
 def invoke(

@@ -1,9 +1,9 @@
 """What every scheduler family tells the loop: its tables, its state and its step.
 
-A family is diffusers' scheduler written down twice: ``schedule`` is its ``set_timesteps`` with
-all that depends on the timestep alone, one row for each evaluation of the UNet; ``step`` is its
-``step``, given the row of the evaluation as scalars. So no arithmetic on single numbers is left
-inside the loop.
+A family is diffusers' scheduler written down in two parts: ``schedule`` is its
+``set_timesteps`` with all that depends on the timestep alone, one row for each evaluation of
+the UNet; ``step`` is its ``step``, given the row of the evaluation as scalars. So hardly any
+arithmetic on single numbers is left inside the loop.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from exporter.sampler.expr import FLOAT, Expr, constant, op, where
 ANY = None
 """Every value of a config key is taken into account."""
 
-NOISE_SCHEDULE: Mapping[str, Collection[Any] | None] = {
+Takes = Mapping[str, Collection[Any] | None]
+"""Config keys to the values that may be theirs."""
+
+NOISE_SCHEDULE: Takes = {
     "num_train_timesteps": ANY,
     "beta_start": ANY,
     "beta_end": ANY,
@@ -36,7 +39,7 @@ NOISE_SCHEDULE: Mapping[str, Collection[Any] | None] = {
 }
 """Config keys that most families share; betas are diffusers' own (``alphas_cumprod``)."""
 
-CLIPPING: Mapping[str, Collection[Any] | None] = {
+CLIPPING: Takes = {
     "clip_sample": ANY,
     "clip_sample_range": ANY,
     "thresholding": (False,),
@@ -56,7 +59,7 @@ class Family(ABC):
 
     scheduler: Any
 
-    takes: ClassVar[Mapping[str, Collection[Any] | None]]
+    takes: ClassVar[Takes]
     """Config keys that are taken into account, and the values that may be theirs."""
     noisy: ClassVar[bool] = False
     """Whether each step draws noise, an input of the graph."""
@@ -109,7 +112,7 @@ class Family(ABC):
 
     @property
     def alphas_cumprod(self) -> np.ndarray:
-        """diffusers' float32 table over the training timesteps."""
+        """Diffusers' float32 table over the training timesteps."""
         table: np.ndarray = self.scheduler.alphas_cumprod.numpy()
         return table
 
@@ -117,7 +120,7 @@ class Family(ABC):
     def train_sigmas(self) -> np.ndarray:
         """Noise level over signal for every training timestep, float32."""
         table = self.scheduler.alphas_cumprod
-        sigmas: np.ndarray = np.array(((1 - table) / table) ** 0.5)
+        sigmas: np.ndarray = (((1 - table) / table) ** 0.5).numpy()
         return sigmas
 
     @property
@@ -142,7 +145,7 @@ class Family(ABC):
             ``init_noise_sigma`` where the first latents are scaled.
         """
 
-    def scale(self, sample: Expr, row: Mapping[str, Expr]) -> Expr:  # noqa: ARG002
+    def scale(self, sample: Expr, row: Mapping[str, Expr]) -> Expr:
         """``scale_model_input``; most families do nothing."""
         return sample
 

@@ -1,20 +1,40 @@
-"""Latent consistency models (https://arxiv.org/abs/2310.04378): jump to x₀, then noise again."""
+"""Latent consistency models (https://arxiv.org/abs/2310.04378): to x₀, then noise again."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
 from exporter.sampler import spacing
-from exporter.sampler.expr import DOUBLE, FLOAT, INT64, Expr, about, constant, gather, op, where
-from exporter.sampler.family import ANY, CLIPPING, NOISE_SCHEDULE, Family, clipped, sqrt, squared
+from exporter.sampler.expr import (
+    DOUBLE,
+    FLOAT,
+    INT64,
+    Expr,
+    about,
+    constant,
+    gather,
+    op,
+    where,
+)
+from exporter.sampler.family import (
+    ANY,
+    CLIPPING,
+    NOISE_SCHEDULE,
+    Family,
+    Takes,
+    clipped,
+    sqrt,
+    squared,
+)
 
 
 class LCM(Family):
     """``LCMScheduler``."""
 
-    takes = {
+    takes: ClassVar[Takes] = {
         **NOISE_SCHEDULE,
         **CLIPPING,
         "timestep_spacing": ANY,  # LCM spaces in its own way
@@ -24,7 +44,7 @@ class LCM(Family):
         "timestep_scaling": ANY,
     }
     noisy = True
-    reads = ("alpha_prod_t", "alpha_prod_t_prev", "c_skip", "c_out")
+    reads: ClassVar[tuple[str, ...]] = ("alpha_prod_t", "alpha_prod_t_prev", "c_skip", "c_out")
     formula = "x₀ = c_out·(x − √(1−ᾱ)·ε)/√ᾱ + c_skip·x;  x' = √ᾱ'·x₀ + √(1−ᾱ')·noise"
 
     @property
@@ -68,7 +88,7 @@ class LCM(Family):
         model_output: Expr,
         sample: Expr,
         row: Mapping[str, Expr],
-        state: Mapping[str, Expr],  # noqa: ARG002
+        state: Mapping[str, Expr],
         noise: Expr | None,
     ) -> dict[str, Expr]:
         """The clean image, weighed by the boundary condition, then noised again."""

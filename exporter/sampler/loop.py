@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from exporter import metadata as meta
 from exporter.sampler import guidance, spacing
 from exporter.sampler.conditions import Conditions, declare
 from exporter.sampler.embed import as_function
@@ -20,15 +18,15 @@ from exporter.sampler.expr import (
     Expr,
     about,
     call,
-    choose,
-    concat,
     constant,
+    dims,
     gather,
     invoke,
     loop,
     op,
     parameter,
     scope,
+    size,
     where,
 )
 from exporter.sampler.family import Family
@@ -36,8 +34,8 @@ from exporter.sampler.family import Family
 DOMAIN = "sampler"
 
 SCHEDULE_DOC = """\
-`{name}.set_timesteps` and all that its `step` reads from tables: one row for each evaluation of
-the UNet, computed from `num_inference_steps` at run time.
+`{name}.set_timesteps` and all that its `step` reads from tables: one row for each evaluation
+of the UNet, computed from `num_inference_steps` at run time.
 
 {formula}"""
 
@@ -81,7 +79,10 @@ def sampling_graph(unet: ir.Model, family: Family, *, keep_steps: bool) -> ir.Mo
     function = as_function(unet)
     with scope(opset) as top:
         inputs = _inputs(specs, sample, family)
-        results = _sample(inputs, family, function, specs, sample, keep_steps=keep_steps)
+        with about(
+            guidance.pipeline("__call__", "for i, t in enumerate(timesteps)"), "sampler"
+        ):
+            results = _sample(inputs, family, function, specs, sample, keep_steps=keep_steps)
         graph = top.graph(
             [inputs.latents, *inputs.conditions.inputs, *_given(inputs.noise), inputs.steps],
             [*results.values()],
@@ -101,10 +102,9 @@ def _given(noise: Expr | None) -> list[Expr]:
 
 
 def _inputs(specs: Mapping[str, ir.Value], sample: ir.Value, family: Family) -> Inputs:
-    assert sample.shape is not None
-    image: tuple[Dim, ...] = ("B", int(sample.shape[1]), "H", "W")
+    image: tuple[Dim, ...] = ("B", size(sample, 1), "H", "W")
     latents = parameter("latents", FLOAT, image)
-    conditions = declare(specs, int(sample.shape[1]))
+    conditions = declare(specs, size(sample, 1))
     noise = parameter("noise", FLOAT, (spacing.ROUNDS, *image)) if family.noisy else None
     return Inputs(latents, parameter("num_inference_steps", INT64, ()), conditions, noise)
 
@@ -129,6 +129,7 @@ def _sample(
             {"steps": op("Max", steps, constant(1, INT64))},
             doc=SCHEDULE_DOC.format(name=name, formula=family.formula),
         )
+        tables = {key: e.named(f"{key}_table") for key, e in tables.items()}
         rounds = where(steps > 0, spacing.length(tables["timestep"]), 0).named("evaluations")
         latents = inputs.latents
         if "init_noise_sigma" in tables:
@@ -136,8 +137,8 @@ def _sample(
             latents = (latents * level).named("scaled_noise")
         state = {"latents": latents}
         if family.state:
-            size = op("Shape", latents, dtype=INT64, shape=(4,))
-            zeros = op("ConstantOfShape", size, dtype=FLOAT, shape=latents.shape)
+            sizes = op("Shape", latents, dtype=INT64, shape=(4,))
+            zeros = op("ConstantOfShape", sizes, dtype=FLOAT, shape=latents.shape)
             state |= dict.fromkeys(family.state, zeros.named("nothing_yet"))
     with about(role="guidance"):
         fed = inputs.conditions.fed(inputs.latents)
@@ -152,15 +153,15 @@ def _sample(
         prediction = evaluate(latents, row)
         with about(family.cite("step"), "scheduler_step"):
             found = _step(family, prediction, latents, row, carried, noise)
-        after = {"latents": found.pop("prev_sample"), **{k: found[k] for k in family.state}}
-        return after, {"step_latents": after["latents"]} if keep_steps else {}
+        after = {
+            "latents": found.pop("prev_sample"),
+            **{k: found[f"{k}_out"] for k in family.state},
+        }
+        left = {"step_latents": after["latents"], "timesteps": row["timestep"]}
+        return after, left if keep_steps else {}
 
-    with about(guidance.pipeline("__call__", "for i, t in enumerate(timesteps)"), "sampler"):
-        last, left = loop(rounds, state, body, spacing.ROUNDS)
-    results = {"latents": last["latents"].named("out_latents"), **left}
-    if keep_steps:
-        results["timesteps"] = op("Identity", tables["timestep"]).named("timesteps")
-    return results
+    last, left = loop(rounds, state, body, spacing.ROUNDS)
+    return {"latents": last["latents"].named("out_latents"), **left}
 
 
 def _step(
@@ -181,7 +182,8 @@ def _step(
         own = {key: rest[key] for key in scalars}
         carried = {key: rest[key] for key in state}
         found = family.step(model_output, sample, own, carried, rest.get("noise"))
-        return {key: found[key] for key in ("prev_sample", *family.state)}
+        after = {f"{key}_out": found[key] for key in family.state}
+        return {"prev_sample": found["prev_sample"], **after}
 
     doc = STEP_DOC.format(name=name, formula=family.formula)
     return call(DOMAIN, name.removesuffix("Scheduler"), write, given, doc=doc)
@@ -202,16 +204,13 @@ class _Evaluation:
         scaled = self._scaled(latents, row)
         rows = self.conditions.rows(scaled)
         with about(guidance.pipeline("__call__", "latent_model_input = torch.cat")):
-            time = op(
-                "Unsqueeze", row["timestep"], constant(np.array([0]), INT64), shape=(1,)
-            )
+            time = op("Unsqueeze", row["timestep"], constant(np.array([0]), INT64), shape=(1,))
         inputs = [
             {"sample": rows, "timestep": time, **self.fed}[name].to(_dtype(spec))
             for name, spec in self.specs.items()
         ]
         with about(guidance.pipeline("__call__", "noise_pred = self.unet("), "sampler"):
-            shape = (rows.shape[0], *(int(d) if isinstance(d, int) else str(d.value)
-                     for d in list(self.sample.shape or ())[1:]))
+            shape = (rows.shape[0], *dims(self.sample)[1:])
             kind = {"noise_pred": (_dtype(self.sample), shape)}
             prediction = invoke(self.unet, inputs, kind)["noise_pred"].to(FLOAT)
         return self.conditions.combined(prediction)

@@ -9,8 +9,14 @@ from exporter.sampler.expr import DOUBLE, FLOAT, INT64, Expr, about, constant, o
 from exporter.sampler.family import Family, sqrt, squared
 
 
-def spaced(family: Family, steps: Expr) -> dict[str, Expr]:
-    """``timestep``, ``sigma`` and ``sigma_next`` (N,), float32."""
+def spaced(family: Family, steps: Expr, *, rounded: bool = True) -> dict[str, Expr]:
+    """``timestep``, ``sigma`` and ``sigma_next`` (N,), float32.
+
+    Args:
+        family: With ``use_karras_sigmas`` and the noise schedule in its config.
+        steps: Inference steps.
+        rounded: Whether Karras' timesteps are rounded, not cut off.
+    """
     timestep = _timesteps(family, steps)
     if family.config.get("use_karras_sigmas"):
         low, high = (constant(float(family.train_sigmas[i]), DOUBLE) for i in (0, -1))
@@ -18,7 +24,7 @@ def spaced(family: Family, steps: Expr) -> dict[str, Expr]:
             sigmas = spacing.karras(low, high, steps)
         with about(family.cite("_sigma_to_t")):
             found = spacing.sigma_to_t(sigmas, np.log(family.train_sigmas))
-            timestep = op("Round", found).to(INT64)
+            timestep = (op("Round", found) if rounded else found).to(INT64)
     else:
         sigmas = levels.sigmas_at(family, timestep)
     with about(family.cite("set_timesteps", "sigma_last")):
@@ -54,7 +60,7 @@ def log_ratio(alpha: Expr, sigma: Expr) -> Expr:
 
 
 def before(table: Expr, places: int) -> Expr:
-    """The table moved: element i is what element i - ``places`` was, the first one before it."""
+    """The table moved on by ``places``, its first element repeated before it."""
     index = spacing.count_up(spacing.length(table))
     moved = op("Max", index - places, constant(0, INT64))
     return op("Gather", table, moved, shape=table.shape)

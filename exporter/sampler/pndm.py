@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
 from exporter.sampler import discrete, spacing
 from exporter.sampler.expr import FLOAT, INT64, Expr, about, constant, gather, op, where
-from exporter.sampler.family import ANY, NOISE_SCHEDULE, Family, at_or, sqrt
+from exporter.sampler.family import ANY, NOISE_SCHEDULE, Family, Takes, at_or, sqrt
 
 WEIGHTS = np.array(
     [
@@ -26,10 +27,12 @@ WEIGHTS = np.array(
 class PNDM(Family):
     """``PNDMScheduler`` with ``skip_prk_steps``, as Stable Diffusion's configs have it."""
 
-    takes = {
-        key: values for key, values in NOISE_SCHEDULE.items() if key != "rescale_betas_zero_snr"
+    takes: ClassVar[Takes] = {
+        key: values
+        for key, values in NOISE_SCHEDULE.items()
+        if key != "rescale_betas_zero_snr"
     } | {"set_alpha_to_one": ANY, "skip_prk_steps": (True,)}
-    reads = (
+    reads: ClassVar[tuple[str, ...]] = (
         "alpha_prod_t",
         "alpha_prod_t_prev",
         "weight_1",
@@ -85,7 +88,7 @@ class PNDM(Family):
         sample: Expr,
         row: Mapping[str, Expr],
         state: Mapping[str, Expr],
-        noise: Expr | None,  # noqa: ARG002
+        noise: Expr | None,
     ) -> dict[str, Expr]:
         """Linear multistep; the second evaluation corrects the first step."""
         second = row["second"]

@@ -1,19 +1,20 @@
-"""UniPC (https://arxiv.org/abs/2302.04867): a predictor, and a corrector that costs nothing."""
+"""UniPC (https://arxiv.org/abs/2302.04867): a predictor, and a corrector that is free."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from exporter.sampler import multistep, spacing
 from exporter.sampler.dpm_solver import clean_image
 from exporter.sampler.expr import DOUBLE, INT64, Expr, about, constant, op, where
-from exporter.sampler.family import ANY, NOISE_SCHEDULE, Family
+from exporter.sampler.family import ANY, NOISE_SCHEDULE, Family, Takes
 
 
 class UniPC(Family):
     """``UniPCMultistepScheduler`` that predicts x₀, of order 1 or 2."""
 
-    takes = {
+    takes: ClassVar[Takes] = {
         **NOISE_SCHEDULE,
         "solver_order": (1, 2),
         "predict_x0": (True,),
@@ -28,7 +29,7 @@ class UniPC(Family):
         "flow_shift": ANY,  # of use_flow_sigmas, which is refused
         "time_shift_type": ANY,  # of use_dynamic_shifting, likewise
     }
-    reads = (
+    reads: ClassVar[tuple[str, ...]] = (
         "alpha_t",
         "sigma_t",
         "kept",
@@ -127,7 +128,7 @@ class UniPC(Family):
         sample: Expr,
         row: Mapping[str, Expr],
         state: Mapping[str, Expr],
-        noise: Expr | None,  # noqa: ARG002
+        noise: Expr | None,
     ) -> dict[str, Expr]:
         """Correct the latents with the new prediction, then predict the next ones."""
         clean = clean_image(self, model_output, sample, row)
