@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
 import pytest
 import torch
 
-import exporter.graph
+import exporter.architecture
 import exporter.pipeline
+from exporter.architecture import Graph, Run, architecture
 from exporter.cli import main
-from exporter.graph import Graph, Run, architecture
 from exporter.lower import lower
 from exporter.report import ExportReport
 from exporter.source import load_source
@@ -115,7 +116,9 @@ class Workshop:
         self, name: str, dtype: torch.dtype = torch.float32, kept: tuple[str, ...] = ()
     ) -> Program:
         source = self.source(name)
-        return self._trace(source, lambda: exporter.graph.build_unet(source), dtype, kept)
+        return self._trace(
+            source, lambda: exporter.architecture.build_unet(source), dtype, kept
+        )
 
     def lowered(self, name: str, opset: int = 24) -> Any:
         return lower(self.program(name), opset)
@@ -159,8 +162,8 @@ class Workshop:
                     pass
             return self.graphs[key]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(exporter.graph, "trace", self._trace)
-            self.graphs[key] = exporter.graph.build(source, dtype, opset, kept, run)
+            patch.setattr(exporter.architecture, "trace", self._trace)
+            self.graphs[key] = exporter.architecture.build(source, dtype, opset, kept, run)
         return self.graphs[key]
 
     def _trace(self, source: Source, build: Any, dtype: Any, kept: Any = ()) -> Program:
@@ -178,6 +181,17 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def parse() -> Callable[..., ir.Model]:
+    """``parse(text, opset=24)``: ONNX text without its header to a model."""
+
+    def parse(text: str, opset: int = 24) -> ir.Model:
+        header = f'<ir_version: 10, opset_import: ["" : {opset}]>'
+        return ir.from_onnx_text(header + text)
+
+    return parse
 
 
 @pytest.fixture(scope="session")
