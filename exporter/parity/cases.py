@@ -19,6 +19,9 @@ CaseSet = Literal["smoke", "standard", "full"]
 TRACED = (HINTS["H"], HINTS["W"])
 """Latent height and width that our own exporter traces at."""
 
+MOST_CLASSES = 32
+"""Classes that one batch may hold to see each of them."""
+
 _PATTERN = re.compile(
     r"B(\d+)H(\d+)W(\d+)(?:S(\d+))?(?:T(B?)(\d+(?:\.\d+)?))?(D?)", re.IGNORECASE
 )
@@ -159,13 +162,23 @@ def matrix(
 
 
 def cases_of(source: Source, which: CaseSet = "smoke") -> tuple[ParityCase, ...]:
-    """The cases of one set for one UNet; see ``matrix``."""
-    return matrix(
+    """The cases of one set for one UNet; see ``matrix``.
+
+    A short table of classes is asked whole, in one batch of the smallest images.
+    """
+    names = {spec.name: spec for spec in source.inputs}
+    text = "encoder_hidden_states" in names
+    found = matrix(
         which,
         size_multiple=source.size_multiple,
-        text=any(spec.name == "encoder_hidden_states" for spec in source.inputs),
+        text=text,
         conditions=len(conditions_of(source)),
     )
+    labels = names.get("class_labels")
+    classes = int(source.config.get("num_class_embeds") or 0)
+    if labels is None or labels.dtype != "int64" or not 3 < classes <= MOST_CLASSES:
+        return found
+    return (*found, fit(ParityCase(classes, 8, 8, 1, 500.0), source.size_multiple, text))
 
 
 def fit(case: ParityCase, size_multiple: int, text: bool = True) -> ParityCase:

@@ -71,7 +71,7 @@ def _spelled_gelu(node: ir.Node) -> None:
 
 def _beta_after(node: ir.Node) -> None:
     beta = node.inputs[2]
-    node.replace_input_with(2, None)
+    on_input(2, scaled(0.0))(node)
     on_output(lambda op, x: op("Add", x, beta))(node)
 
 

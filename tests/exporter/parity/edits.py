@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from exporter import metadata as meta
 
 Edit = Callable[[ir.Model], None]
 Body = ir.Graph | ir.Function
+_NUMBERS = itertools.count()  # of added nodes: names are unique
 
 
 def inject(path: Path, to: Path, edit: Edit) -> Path:
@@ -53,7 +55,7 @@ def _owner(node: ir.Node) -> Body:
 
 def constant(before: ir.Node, array: np.ndarray) -> ir.Value:
     """A constant in the scope of a node, in front of it."""
-    name = f"edit_{id(array):x}"
+    name = f"edit_constant_{next(_NUMBERS)}"
     node = ir.node("Constant", [], {"value": ir.tensor(array)}, name=name)
     node.outputs[0].name = name
     _owner(before).insert_before(before, node)
@@ -71,7 +73,7 @@ def _operators(before: ir.Node) -> Callable[..., ir.Value]:
             constant(before, value) if isinstance(value, np.ndarray) else value
             for value in inputs
         ]
-        node = ir.node(kind, values, attributes, name=f"edit_{kind}_{id(values):x}")
+        node = ir.node(kind, values, attributes, name=f"edit_{kind}_{next(_NUMBERS)}")
         node.outputs[0].name = node.name
         _owner(before).insert_before(before, node)
         return node.outputs[0]
@@ -94,7 +96,7 @@ def change_output(node: ir.Node, build: Build, index: int = 0) -> None:
     following = list(body)
     after = following[following.index(node) + 1] if following[-1] is not node else None
     if after is None:  # a node to build in front of
-        after = ir.node("Identity", [value], name=f"edit_end_{id(value):x}")
+        after = ir.node("Identity", [value], name=f"edit_end_{next(_NUMBERS)}")
         after.outputs[0].name = after.name
         body.append(after)
     made = build(_operators(after), value)
