@@ -175,6 +175,7 @@ def _open(request: ExportRequest, opset: int, on_progress: OnProgress) -> tuple[
         seed=request.seed,
         progress=on_progress,
     )
+    source = replace(source, prediction=request.prediction or source.prediction)
     dtype = request.dtype or _dtype_of(source)
     if request.optimize:
         require_variant(opset, dtype)

@@ -13,6 +13,7 @@ Dtype = Literal["fp32", "fp16", "bf16"]
 Provider = Literal["auto", "cpu", "cuda"]
 WeightsMode = Literal["auto", "link", "copy", "packed"]
 Optimize = Literal["ort"]
+Prediction = Literal["epsilon", "v_prediction", "sample"]
 
 TORCH_DTYPES: Mapping[Dtype, torch.dtype] = {
     "fp32": torch.float32,
@@ -80,23 +81,25 @@ class Source:
 
     Attributes:
         name: What the user asked for: a preset, a folder's name or a hub id.
-        origin: How ``name`` was resolved.
+        origin: How ``name`` was resolved; ``file`` is a single-file checkpoint.
         class_name: ``UNet2DConditionModel`` or ``UNet2DModel``.
         config: The diffusers config, without private keys other than ``_class_name``.
         weights: The parameter values.
         inputs: Graph inputs in order.
         revision: Hub commit, when there is one.
         size_multiple: Height and width must be multiples of this (1: any size from 8).
+        prediction: What the output means to a scheduler; None where nothing tells.
     """
 
     name: str
-    origin: Literal["preset", "folder", "hub"]
+    origin: Literal["preset", "folder", "hub", "file"]
     class_name: str
     config: Mapping[str, Any]
     weights: Weights
     inputs: tuple[InputSpec, ...]
     revision: str | None = None
     size_multiple: int = 1
+    prediction: Prediction | None = None
 
 
 @dataclass(frozen=True)
@@ -183,3 +186,4 @@ class ExportRequest:
     seed: int = 0
     keep_fp32: tuple[str, ...] = field(default=())
     optimize: Optimize | None = None
+    prediction: Prediction | None = None

@@ -29,6 +29,7 @@ class Model:
         size_multiple: Divisor of every height and width.
         inputs: Shape of each graph input, sizes and symbols.
         weights: ``atlas.weights``.
+        prediction: ``atlas.prediction``; None where the file does not tell.
     """
 
     path: Path
@@ -38,6 +39,7 @@ class Model:
     size_multiple: int
     inputs: Mapping[str, tuple[int | str, ...]]
     weights: Mapping[str, Any]
+    prediction: str | None = None
 
     @property
     def latent_channels(self) -> int:
@@ -97,4 +99,5 @@ def read_model(path: Path) -> Model:
         size_multiple=int(props.get(meta.PREFIX + "size_multiple", 1)),
         inputs={value.name or "": dims(value) or () for value in model.graph.inputs},
         weights=json.loads(props.get(meta.PREFIX + "weights", "{}")),
+        prediction=props.get(meta.PREFIX + "prediction"),
     )

@@ -152,7 +152,7 @@ def make_plan(request: RecordRequest, model: Model) -> Plan:
         request.scheduler,
         request.steps,
         class_name=model.class_name,
-        prediction=request.prediction,
+        prediction=request.prediction or model.prediction,
     )
     text = model.width("encoder_hidden_states")
     guided = request.guidance > 1 and text is not None and "timestep_cond" not in model.inputs
