@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from exporter import metadata as meta
-from exporter.passes.attentions import find_attentions
-from exporter.passes.constants import dims
-from exporter.passes.flow import Flow, resolution_step
-from exporter.passes.skips import find_skips
+from exporter.paths import is_inside, parent
+from exporter.reading.attentions import find_attentions
+from exporter.reading.flow import Flow, resolution_step
+from exporter.reading.skips import find_skips, residual_of
+from exporter.values import dims
 
 _INJECTING = {"Add", "Sub", "Mul"}
 
@@ -29,6 +30,7 @@ class Roles:
     resnet: int
     downsample: int
     upsample: int
+    condition: int = 0
 
 
 def annotate(model: ir.Model, inputs: Iterable[str]) -> Roles:
@@ -56,10 +58,16 @@ class _Annotator:
         self.attentions = list(find_attentions(flow))
         self.skips = find_skips(flow)
         self.injections = [node for node in flow.nodes if _injects(node, flow)]
+        self.residuals = {
+            node: residual
+            for node in flow.nodes
+            if (residual := residual_of(node, flow)) is not None
+        }
         self.role: dict[ir.Node, str] = {}
         self.by_module = _subtrees(flow.nodes)
 
     def run(self) -> None:
+        self._conditions()
         self._ends()
         self._vectors()
         self._attentions()
@@ -86,6 +94,7 @@ class _Annotator:
             len(blocks),
             self._changes(1),
             self._changes(-1),
+            len(self.residuals),
         )
 
     def _changes(self, step: int) -> int:
@@ -95,11 +104,18 @@ class _Annotator:
             for node in self.flow.nodes
             if self.flow.level(node) is not None and resolution_step(node) == step
         }
-        return sum(not any(m.startswith(other + ".") for other in found) for m in found)
+        return sum(not any(is_inside(m, other) for other in found - {m}) for m in found)
 
     def _set(self, nodes: Iterable[ir.Node], role: str) -> None:
         for node in nodes:
             self.role.setdefault(node, role)
+
+    def _conditions(self) -> None:
+        for node, residual in self.residuals.items():
+            self.role[node] = "condition"
+            node.metadata_props[meta.CONDITION] = residual.name or ""
+            if not _module(node):  # a sum that the UNet itself makes, in Netron's first view
+                node.name = node.outputs[0].name = f"{residual.name}/Add"
 
     def _ends(self) -> None:
         """From ``sample`` to the first Conv; from the last sum of branches to the output."""
@@ -282,7 +298,7 @@ def _module(node: ir.Node) -> str:
 
 
 def _parent(module: str) -> str | None:
-    return module.rpartition(".")[0] if module else None
+    return parent(module) if module else None
 
 
 def _children(parent: str, modules: Mapping[str, list[ir.Node]]) -> list[str]:

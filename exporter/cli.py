@@ -6,24 +6,22 @@ import argparse
 import json
 import os
 import time
-import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.text import Text
 
 from exporter import garbage
-from exporter.display import StageDisplay, closing_table, one_line, outcome
+from exporter.closing import closing_table, one_line, outcome
+from exporter.disk import write_text
 from exporter.errors import AtlasError, TargetError, UsageError
+from exporter.terminal import StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.report import ExportReport
     from exporter.types import ExportRequest
-
-INTERRUPTED = 130
 
 EPILOG = """\
 examples:
@@ -52,37 +50,21 @@ exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one export and returns the exit code."""
     arguments = _parser().parse_args(argv)
-    console = Console(stderr=True)
-    try:
-        if arguments.report:
-            _guard_report(arguments.report, arguments.output)
-        if arguments.shard and not arguments.all:
-            raise UsageError(f"--shard {arguments.shard} without --all")
-        if arguments.all:
-            return _export_all(arguments, console)
-        report = _export(arguments, console)
-        if arguments.report:
-            _write_report(report.to_json(), arguments.report)
-    except (Exception, KeyboardInterrupt) as error:
-        if _interrupted(error):
-            console.print("interrupted; nothing half-written was left", style="yellow")
-            return INTERRUPTED
-        if not isinstance(error, AtlasError):
-            raise
-        if arguments.debug:
-            traceback.print_exc()
-        line = Text(f"error: {error}", style="red")
-        console.print(line, soft_wrap=True)  # one line, also in a log
-        return error.exit_code
+    return run(lambda console: _run(arguments, console), debug=arguments.debug)
+
+
+def _run(arguments: argparse.Namespace, console: Console) -> int:
+    if arguments.report:
+        _guard_report(arguments.report, arguments.output)
+    if arguments.shard and not arguments.all:
+        raise UsageError(f"--shard {arguments.shard} without --all")
+    if arguments.all:
+        return _export_all(arguments, console)
+    report = _export(arguments, console)
+    if arguments.report:
+        write_text(arguments.report, json.dumps(report.to_json(), indent=2) + "\n")
     Console().print(closing_table(report))
     return 0
-
-
-def _interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C lies beneath: torch answers it with errors of its own."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def _export(arguments: argparse.Namespace, console: Console) -> ExportReport:
@@ -132,7 +114,7 @@ def _export_all(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.report:
         named = zip(folders, results, strict=True)
         report = [{"checkpoint": folder.name, **outcome(result)} for folder, result in named]
-        _write_report(report, arguments.report)
+        write_text(arguments.report, json.dumps(report, indent=2) + "\n")
     codes = {result.exit_code for result in results if isinstance(result, AtlasError)}
     return min(codes, default=0)
 
@@ -184,6 +166,7 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
         keep_fp32=tuple(arguments.keep_fp32),
         optimize=arguments.optimize,
         prediction=arguments.prediction,
+        conditions=tuple(arguments.conditions),
     )
 
 
@@ -193,17 +176,6 @@ def _guard_report(path: Path, output: Path) -> None:
         raise UsageError(f"--report {path} and the output are one file")
     if path.is_dir() or not path.absolute().parent.is_dir():
         raise TargetError(f"--report {path}", "a file in a folder that exists")
-
-
-def _write_report(report: object, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(report, indent=2) + "\n")
-        temporary.replace(path)
-    except OSError as error:
-        raise TargetError(f"--report {path} cannot be written: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -283,6 +255,15 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="a module that computes in fp32 in a half precision graph; repeatable",
     )
+    for condition, whose in (("controlnet", "a ControlNet's"), ("adapter", "a T2I-Adapter's")):
+        group.add_argument(
+            f"--{condition}-inputs",
+            dest="conditions",
+            action="append_const",
+            const=condition,
+            default=[],
+            help=f"take {whose} residuals as inputs; zeros are off (docs/CONDITIONS.md)",
+        )
     group.add_argument("--flat", action="store_true", help="no functions: one flat graph")
     group.add_argument(
         "--optimize",

@@ -13,11 +13,12 @@ import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.errors import GraphError, ParityError
-from exporter.parity import ParityReport, check
+from exporter.parity.check import check
 from exporter.parity.locate import locate
 from exporter.parity.reference import Answer
-from exporter.passes.docstrings import model_doc
+from exporter.parity.report import ParityReport
 from exporter.publish import Stage, variant_of, write
+from exporter.reading.docstrings import model_doc
 from exporter.types import Dtype, ExportRequest, OnProgress, Progress, Source
 from exporter.variant import Variant
 

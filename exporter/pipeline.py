@@ -15,13 +15,12 @@ from typing import Any, Literal, TypeVar
 import torch
 
 from exporter import garbage
+from exporter.architecture import Graph, Run, architecture, build
+from exporter.conditions.residuals import with_conditions
 from exporter.errors import AtlasError, UsageError
 from exporter.files import prove, write_files
 from exporter.fold import fold
-from exporter.graph import Graph, Run, architecture, build
-from exporter.parity import ParityReport
-from exporter.parity.memory import peak_memory
-from exporter.parity.providers import choose, require_dtype
+from exporter.parity.report import ParityReport
 from exporter.parity.tolerance import resolve
 from exporter.publish import (
     Stage,
@@ -34,6 +33,8 @@ from exporter.publish import (
     variant_of,
 )
 from exporter.report import ExportReport, VariantReport
+from exporter.runtime.memory import peak_memory
+from exporter.runtime.providers import choose, require_dtype
 from exporter.source import load_source
 from exporter.types import (
     TORCH_DTYPES,
@@ -175,6 +176,7 @@ def _open(request: ExportRequest, opset: int, on_progress: OnProgress) -> tuple[
         seed=request.seed,
         progress=on_progress,
     )
+    source = with_conditions(source, request.conditions)
     source = replace(source, prediction=request.prediction or source.prediction)
     dtype = request.dtype or _dtype_of(source)
     if request.optimize:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from exporter.annotate import Roles
-from exporter.parity import ParityReport
+from exporter.parity.report import ParityReport
 from exporter.types import StageRecord
 from exporter.variant import Variant
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
-from torch.utils import _pytree as pytree
 
-from exporter.errors import GraphError, UsageError
-from exporter.passes.repeats import mark_repeats
+from exporter.call import call, keep_in_fp32
+from exporter.errors import GraphError
+from exporter.inputs import HINTS, with_halves
+from exporter.repeats import mark_repeats
 from exporter.types import InputSpec, Program, Source
-
-# The axes are free, so the sizes only have to keep torch.export from specialising on 0, 1 or
-# equality. Odd ones make diffusers take its `upsample_size` path, right for every size.
-HINTS: Mapping[str, int] = {"B": 2, "H": 61, "W": 53, "S": 7, "T": 1}
-
-ADDED = ("text_embeds", "time_ids")  # fed through diffusers' `added_cond_kwargs`
 
 
 class _UNet(torch.nn.Module):
@@ -29,18 +23,7 @@ class _UNet(torch.nn.Module):
         self.unet, self.names = unet, names
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-        arguments = call_arguments(dict(zip(self.names, tensors, strict=True)))
-        output: torch.Tensor = self.unet(**arguments)[0]
-        return output
-
-
-def call_arguments(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Graph inputs by name -> keyword arguments of diffusers' ``forward``."""
-    arguments: dict[str, Any] = {k: v for k, v in tensors.items() if k not in ADDED}
-    added = {k: v for k, v in tensors.items() if k in ADDED}
-    if added:
-        arguments["added_cond_kwargs"] = added
-    return {**arguments, "return_dict": False}
+        return call(self.unet, dict(zip(self.names, tensors, strict=True)))
 
 
 def trace(
@@ -67,10 +50,11 @@ def trace(
     hints = dict(HINTS)
     if source.size_multiple > 1:
         hints |= {"H": source.size_multiple * 7, "W": source.size_multiple * 6}
+    hints = with_halves(hints)
     names = tuple(spec.name for spec in source.inputs)
     unet = torch.nn.Module.to(build(), dtype)  # diffusers' own `to` warns on a bare cast
     for path in keep_fp32:
-        _keep_fp32(unet, path, dtype)
+        keep_in_fp32(unet, path, dtype)
     with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
         unet._apply(  # type: ignore[no-untyped-call]
             lambda t: torch.empty_like(t, device="cpu") if t.is_meta else t
@@ -80,7 +64,11 @@ def trace(
         module.requires_grad_(requires_grad=False)
         example = tuple(_example(spec, hints, dtype) for spec in source.inputs)
     free = tuple(
-        {i: torch.export.Dim.AUTO for i, dim in enumerate(spec.shape) if dim in set("BHWS")}
+        {
+            i: torch.export.Dim.AUTO
+            for i, dim in enumerate(spec.shape)
+            if isinstance(dim, str) and dim != "T"
+        }
         for spec in source.inputs
     )
     try:
@@ -94,6 +82,7 @@ def trace(
             do="report it with the model's config.json",
         ) from error
     _drop_no_ops(exported.graph)
+    _out_of_place(exported.graph)
     _promote_cat(exported.graph)
     classes = {
         path: f"{type(m).__module__}.{type(m).__qualname__}"
@@ -103,35 +92,16 @@ def trace(
     return Program(exported, axes, classes, source.inputs, source.size_multiple)
 
 
-def _keep_fp32(unet: torch.nn.Module, path: str, dtype: torch.dtype) -> None:
-    """Makes one module compute in float32 between casts of what enters and leaves it."""
-    try:
-        module = unet.get_submodule(path)
-    except AttributeError as error:
-        raise UsageError(f"--keep-fp32 {path}", "the path of a module") from error
-
-    def cast(values: Any, old: torch.dtype, new: torch.dtype) -> Any:
-        def one(value: Any) -> Any:
-            moves = isinstance(value, torch.Tensor) and value.dtype == old
-            return value.to(new) if moves else value
-
-        return pytree.tree_map(one, values)
-
-    def enter(_: torch.nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        return cast(args, dtype, torch.float32), cast(kwargs, dtype, torch.float32)
-
-    def leave(_: torch.nn.Module, __: Any, output: Any) -> Any:
-        return cast(output, torch.float32, dtype)
-
-    module.float()
-    module.register_forward_pre_hook(enter, with_kwargs=True)
-    module.register_forward_hook(leave)
-
-
 def _example(spec: InputSpec, hints: Mapping[str, int], dtype: torch.dtype) -> torch.Tensor:
     shape = [hints[dim] if isinstance(dim, str) else dim for dim in spec.shape]
     kind = dtype if spec.dtype == "model" else getattr(torch, spec.dtype)
     return torch.zeros(shape, dtype=kind)
+
+
+def _rounded_up(dim: str) -> str:
+    """``H/4`` as an expression that sympy reads as ``passes.name_dims`` does."""
+    axis, _, by = dim.partition("/")
+    return f"(({axis} + {int(by) - 1})//{by})" if by else axis
 
 
 def _axes(
@@ -143,8 +113,24 @@ def _axes(
     for spec, holder in zip(inputs, holders, strict=True):
         for name, size in zip(spec.shape, holder.meta["val"].shape, strict=True):
             if isinstance(name, str) and isinstance(size, torch.SymInt):
-                axes.setdefault(str(size), name)
+                axes.setdefault(str(size), _rounded_up(name))
     return axes
+
+
+def _out_of_place(graph: torch.fx.Graph) -> None:
+    """Makes ``x += y`` a sum that later readers of ``x`` read: ONNX has no other.
+
+    diffusers adds an adapter's residual in place, and so to the skip that is the same tensor.
+    """
+    aten = torch.ops.aten
+    for node in [node for node in graph.nodes if node.target is aten.add_.Tensor]:
+        node.target = aten.add.Tensor
+        before = node.args[0]
+        seen = False
+        for user in list(graph.nodes):
+            if seen:
+                user.replace_input_with(before, node)
+            seen = seen or user is node
 
 
 def _promote_cat(graph: torch.fx.Graph) -> None:

@@ -13,6 +13,7 @@ Dtype = Literal["fp32", "fp16", "bf16"]
 Provider = Literal["auto", "cpu", "cuda"]
 WeightsMode = Literal["auto", "link", "copy", "packed"]
 Optimize = Literal["ort"]
+Condition = Literal["controlnet", "adapter"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 
 TORCH_DTYPES: Mapping[Dtype, torch.dtype] = {
@@ -64,8 +65,9 @@ class InputSpec:
 
     Attributes:
         name: ``sample``, ``timestep``, ``encoder_hidden_states``, ``text_embeds``,
-            ``time_ids``, ``timestep_cond`` or ``class_labels``.
-        shape: Symbols ``B``, ``H``, ``W``, ``S``, ``T`` and static sizes. ``timestep`` is
+            ``time_ids``, ``timestep_cond``, ``class_labels``, or a condition's.
+        shape: Symbols ``B``, ``H``, ``W``, ``S``, ``T``, halves of a size rounded up such as
+            ``H/4``, and static sizes. ``timestep`` is
             ``("T",)``: one for the whole batch, or one per sample.
         dtype: ``"model"`` follows ``--dtype``; otherwise fixed.
     """
@@ -187,3 +189,4 @@ class ExportRequest:
     keep_fp32: tuple[str, ...] = field(default=())
     optimize: Optimize | None = None
     prediction: Prediction | None = None
+    conditions: tuple[Condition, ...] = ()

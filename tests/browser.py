@@ -63,3 +63,8 @@ def eyes(chromium) -> Iterator[Eyes]:
     assert eyes.complaints == []
     foreign = {host for host in eyes.hosts if host and host.split(":")[0] != "127.0.0.1"}
     assert foreign == set()
+
+
+def netron_frame(page):
+    """Netron's own page, of the model that is shown."""
+    return page.frame_locator(".graph.current iframe")

@@ -1,7 +1,6 @@
 """``python -m exporter.parity``."""
 
-import sys
+from exporter.terminal import command
 
-from exporter.parity.cli import main
-
-sys.exit(main())
+if __name__ == "__main__":
+    command("exporter.parity.cli")

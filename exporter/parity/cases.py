@@ -9,10 +9,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from exporter.errors import UsageError
+from exporter.inputs import HINTS
+from exporter.runtime.contract import Contract
 
 CaseSet = Literal["smoke", "standard", "full"]
 
-TRACED = (60, 52)
+TRACED = (HINTS["H"], HINTS["W"])
 """Latent height and width that our own exporter traces at."""
 
 _PATTERN = re.compile(r"B(\d+)H(\d+)W(\d+)(?:S(\d+))?(?:T(B?)(\d+(?:\.\d+)?))?", re.IGNORECASE)
@@ -129,6 +131,34 @@ def fit(case: ParityCase, size_multiple: int, text: bool = True) -> ParityCase:
     """The same case with sizes rounded up to ``size_multiple`` and 77 tokens without text."""
     height, width = (-(-x // size_multiple) * size_multiple for x in (case.height, case.width))
     return replace(case, height=height, width=width, tokens=case.tokens if text else 77)
+
+
+def fitted(case: ParityCase, contract: Contract) -> ParityCase:
+    """The case with a timestep that a file can be given: whole, or one for the batch."""
+    if not contract.timestep_per_sample:
+        case = replace(case, per_sample=False)
+    if contract.integer_timestep:
+        case = replace(case, timestep=float(int(case.timestep)))
+    return case
+
+
+def refusal(case: ParityCase, contract: Contract) -> str:
+    """Why a file cannot be asked this case; empty where it can."""
+    if contract.integer_timestep and any(step % 1 for step in case.timesteps):
+        return f"{case.name}: timestep is an integer in this file"
+    if case.per_sample and not contract.timestep_per_sample:
+        return f"{case.name}: timestep is one for the whole batch in this file"
+    text = contract.shapes.get("encoder_hidden_states", ())
+    wanted = {
+        "sample": (case.batch, None, case.height, case.width),
+        "encoder_hidden_states": (case.batch, case.tokens, None)[: len(text)],
+    }
+    for name, sizes in wanted.items():
+        fixed = contract.shapes.get(name, ())
+        for axis, size in zip(fixed, sizes, strict=False):
+            if isinstance(axis, int) and size is not None and axis != size:
+                return f"{case.name}: {name} is fixed at {list(fixed)}"
+    return ""
 
 
 def _pairwise() -> Iterator[ParityCase]:

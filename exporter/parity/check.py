@@ -14,13 +14,13 @@ from exporter.errors import ParityError, UsageError
 from exporter.parity.cases import ParityCase, matrix
 from exporter.parity.inputs import make_inputs
 from exporter.parity.locate.ranges import overflows
-from exporter.parity.memory import give_back, peak_memory
 from exporter.parity.metrics import compare, measure_floor
-from exporter.parity.providers import choose, provider_versions, require_dtype
 from exporter.parity.reference import Answer, answers
 from exporter.parity.report import CaseResult, ParityReport
-from exporter.parity.session import Session, open_session
 from exporter.parity.tolerance import Tolerance, resolve
+from exporter.runtime.memory import give_back, peak_memory
+from exporter.runtime.providers import choose, provider_versions, require_dtype
+from exporter.runtime.session import Session, open_session
 from exporter.types import TORCH_DTYPES, Dtype, OnProgress, Progress, Provider, Source, quiet
 
 OUTPUT = "out_sample"

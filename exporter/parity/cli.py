@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from exporter.display import StageDisplay
-from exporter.errors import AtlasError, TargetError, UsageError
+from exporter.disk import write_text
+from exporter.errors import TargetError, UsageError
+from exporter.terminal import StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.parity.cases import ParityCase
-    from exporter.parity.contract import Contract
     from exporter.parity.outcome import Outcome
+    from exporter.runtime.contract import Contract
     from exporter.types import OnProgress, Source
 
-INTERRUPTED = 130
 SCHEDULERS = ("ddim", "pndm", "euler", "dpm++")
 REPORTS = ("report", "junit", "markdown", "plot")
 
@@ -47,18 +46,12 @@ exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Checks one file and returns the exit code."""
     arguments = _parser().parse_args(argv)
-    console = Console(stderr=True)
-    try:
-        outcome = _run(arguments, console)
-        _write_reports(arguments, outcome)
-    except AtlasError as error:
-        if arguments.debug:
-            traceback.print_exc()
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
-        return error.exit_code
-    except KeyboardInterrupt:
-        console.print("interrupted", style="yellow")
-        return INTERRUPTED
+    return run(lambda console: _main(arguments, console), debug=arguments.debug)
+
+
+def _main(arguments: argparse.Namespace, console: Console) -> int:
+    outcome = _run(arguments, console)
+    _write_reports(arguments, outcome)
     from exporter.parity.render.table import table
 
     Console().print(table(outcome), highlight=False)
@@ -71,13 +64,13 @@ def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
     with StageDisplay(console, quiet=arguments.quiet) as display:
         display.start("imports")
         from exporter.parity.check import check  # seconds of torch: -h should not wait for it
-        from exporter.parity.contract import read_contract
         from exporter.parity.locate import locate
         from exporter.parity.outcome import Outcome
+        from exporter.runtime.contract import read_contract
 
         display.finish("imports")
         contract = read_contract(arguments.file)
-        source = _source(arguments, contract, display.progress)
+        source = contract.conditioned(_source(arguments, contract, display.progress))
         contract.require(source)
         cases, skipped = _cases(arguments, contract, source)
         dtype = arguments.dtype or contract.dtype
@@ -149,21 +142,21 @@ def _cases(
     arguments: argparse.Namespace, contract: Contract, source: Source
 ) -> tuple[tuple[ParityCase, ...], tuple[str, ...]]:
     """What to ask, and why the rest of the set cannot be asked of this file."""
-    from exporter.parity.cases import ParityCase, matrix
+    from exporter.parity.cases import ParityCase, fitted, matrix, refusal
 
     if arguments.case:
         cases = tuple(ParityCase.parse(text) for text in arguments.case)
         for case in cases:
-            if contract.refusal(case):
-                raise UsageError(contract.refusal(case), "a case that the file takes")
+            if refusal(case, contract):
+                raise UsageError(refusal(case, contract), "a case that the file takes")
         return cases, ()
     text = any(spec.name == "encoder_hidden_states" for spec in source.inputs)
     chosen = matrix(arguments.cases, size_multiple=source.size_multiple, text=text)
-    wanted = tuple(dict.fromkeys(contract.fitted(case) for case in chosen))
-    kept = tuple(case for case in wanted if not contract.refusal(case))
+    wanted = tuple(dict.fromkeys(fitted(case, contract) for case in chosen))
+    kept = tuple(case for case in wanted if not refusal(case, contract))
     if not kept:
-        raise UsageError(contract.refusal(wanted[0]), do="name one that it takes with --case")
-    return kept, tuple(reason for case in wanted if (reason := contract.refusal(case)))
+        raise UsageError(refusal(wanted[0], contract), do="name one that it takes with --case")
+    return kept, tuple(reason for case in wanted if (reason := refusal(case, contract)))
 
 
 def _trajectories(
@@ -218,17 +211,7 @@ def _write_reports(arguments: argparse.Namespace, outcome: Outcome) -> None:
     for option, text in formats.items():
         path = getattr(arguments, option)
         if path is not None:
-            _write(path, text(), option)
-
-
-def _write(path: Path, text: str, option: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise TargetError(f"--{option} {path} cannot be written: {error.strerror}") from error
+            write_text(path, text())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,8 +9,8 @@ from typing import Any
 
 from exporter.parity.cases import ParityCase
 from exporter.parity.metrics import Errors, Floor
-from exporter.parity.session import Placement
 from exporter.parity.tolerance import Tolerance
+from exporter.runtime.session import Placement
 from exporter.types import Dtype, Provider
 
 

@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from exporter.call import call
+from exporter.denoising.loop import Loop, Predict, denoise
+from exporter.denoising.schedulers import load_scheduler
 from exporter.parity.cases import ParityCase
 from exporter.parity.check import OUTPUT
-from exporter.parity.inputs import make_inputs, schedule_of
-from exporter.parity.metrics import Array, compare
-from exporter.parity.reference import call, loaded, precisions
+from exporter.parity.inputs import make_inputs
+from exporter.parity.metrics import compare
+from exporter.parity.reference import loaded, precisions
 from exporter.parity.report import json_safe
-from exporter.parity.session import open_session
 from exporter.parity.tolerance import DEFAULTS
-from exporter.types import Dtype, OnProgress, Progress, Provider, Source, quiet
+from exporter.runtime.session import Array, open_session
+from exporter.types import TORCH_DTYPES, Dtype, OnProgress, Progress, Provider, Source, quiet
 
-SCHEDULERS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
-    "ddim": ("DDIMScheduler", {"set_alpha_to_one": False, "steps_offset": 1}),
-    "pndm": (
-        "PNDMScheduler",
-        {"skip_prk_steps": True, "set_alpha_to_one": False, "steps_offset": 1},
-    ),
-    "euler": ("EulerDiscreteScheduler", {"steps_offset": 1}),
-    "dpm++": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++"}),
-}
-"""Name on the command line, diffusers class, and what Stable Diffusion's configs add."""
+SCHEDULERS = ("ddim", "pndm", "euler", "dpm++")
+"""What a run samples with unless told otherwise."""
 
 GUIDANCE = 7.5
-
-_Denoise = Callable[[Mapping[str, torch.Tensor]], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -60,7 +53,7 @@ class Trajectory:
     """One sampling run.
 
     Attributes:
-        scheduler: Key of ``SCHEDULERS``.
+        scheduler: Its name.
         case: Latent size; its batch is the number of images.
         guidance: Scale of classifier-free guidance; 1 without.
         steps: Drift after every step.
@@ -104,7 +97,7 @@ def run_trajectories(
     case: ParityCase,
     *,
     steps: int,
-    schedulers: Sequence[str] = tuple(SCHEDULERS),
+    schedulers: Sequence[str] = SCHEDULERS,
     scheduler_config: Mapping[str, Any] | None = None,
     guidance: float = GUIDANCE,
     dtype: Dtype = "fp32",
@@ -123,7 +116,7 @@ def run_trajectories(
         source: The UNet it should equal.
         case: Latent size, number of images, text length and seed; its timestep is not used.
         steps: Sampling steps.
-        schedulers: Keys of ``SCHEDULERS``.
+        schedulers: Names as in ``denoising.schedulers.SHORT``.
         scheduler_config: The model's own ``scheduler_config.json``; None for the schedule that
             models of its class are trained with.
         guidance: Classifier-free guidance as the pipeline does it: one batch of the
@@ -139,112 +132,98 @@ def run_trajectories(
     guided = (
         "encoder_hidden_states" in names and "timestep_cond" not in names and guidance != 1
     )
-    setup = _Setup(
-        source,
-        case,
-        dtype,
-        guidance if guided else 1.0,
-        steps,
-        {**schedule_of(source), **(scheduler_config or {})},
-        keep_fp32,
-    )
-    lengths = sum(len(_scheduler(s, setup.config, steps).timesteps) for s in schedulers)
+    loops = {
+        name: _loop(
+            name, steps, source, case, dtype, guidance if guided else None, scheduler_config
+        )
+        for name in schedulers
+    }
+    lengths = sum(loop.evaluations for loop in loops.values())
     count = _Count(on_progress, lengths * (3 if floor else 2))
-    reference, other = _torch_runs(setup, schedulers, count, floor=floor)
-    ours = _ort_runs(setup, schedulers, count, onnx_path, provider)
+    reference, other = _torch_runs(loops, source, dtype, keep_fp32, count, floor=floor)
+    ours = _ort_runs(loops, count, onnx_path, provider)
     factor = DEFAULTS[dtype].floor_factor or 0.0
     return tuple(
         Trajectory(
-            s,
+            name,
             case.name,
-            setup.guidance,
-            tuple(_drift(ours[s], reference[s], other.get(s))),
+            loop.guidance or 1.0,
+            tuple(_drift(ours[name], reference[name], other.get(name))),
             factor,
         )
-        for s in schedulers
+        for name, loop in loops.items()
     )
 
 
 _Run = list[tuple[float, Array]]
+"""Timestep and latents after every step."""
+
+
+def _loop(
+    name: str,
+    steps: int,
+    source: Source,
+    case: ParityCase,
+    dtype: Dtype,
+    guidance: float | None,
+    config: Mapping[str, Any] | None,
+) -> Loop:
+    rows = case.batch * (1 if guidance is None else 2)
+    made = make_inputs(replace(case, batch=rows, per_sample=False), source, dtype)
+    sample = made["sample"]
+    channels = int(source.config.get("out_channels") or sample.shape[1])
+    return Loop(
+        load_scheduler(name, steps, class_name=source.class_name, config=config),
+        (case.batch, channels, case.height, case.width),
+        guidance,
+        {name: value for name, value in made.items() if name not in ("sample", "timestep")},
+        sample[:, channels:] if sample.shape[1] > channels else None,
+        case.seed,
+    )
 
 
 def _torch_runs(
-    setup: _Setup, schedulers: Sequence[str], count: _Count, *, floor: bool
+    loops: Mapping[str, Loop],
+    source: Source,
+    dtype: Dtype,
+    keep_fp32: Sequence[str],
+    count: _Count,
+    *,
+    floor: bool,
 ) -> tuple[dict[str, _Run], dict[str, _Run]]:
     """The reference, and the run in the other precision that tells the floor."""
-    first, second = precisions(setup.dtype)
-    with loaded(setup.source, setup.dtype, keep_fp32=setup.keep_fp32) as unet:
-        denoise = functools.partial(call, unet)
-        with first:
-            reference = {s: setup.sample(s, denoise, count) for s in schedulers}
-        if not floor:
-            return reference, {}
-        with second:
-            return reference, {s: setup.sample(s, denoise, count) for s in schedulers}
+    first, second = precisions(dtype)
+    with loaded(source, dtype, keep_fp32=keep_fp32) as unet:
+
+        def runs(mode: AbstractContextManager[Any]) -> dict[str, _Run]:
+            def predict(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+                sample = inputs["sample"].to(TORCH_DTYPES[dtype])
+                with mode:  # the scheduler is no part of what is compared
+                    return call(unet, {**inputs, "sample": sample})
+
+            return {name: _run(loop, predict, count) for name, loop in loops.items()}
+
+        return runs(first), runs(second) if floor else {}
 
 
 def _ort_runs(
-    setup: _Setup, schedulers: Sequence[str], count: _Count, path: Path, provider: Provider
+    loops: Mapping[str, Loop], count: _Count, path: Path, provider: Provider
 ) -> dict[str, _Run]:
     session = open_session(path, provider)
 
-    def denoise(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    def predict(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         outputs = session.run(inputs)
         return torch.from_numpy(outputs.get(OUTPUT, next(iter(outputs.values()))))
 
-    return {s: setup.sample(s, denoise, count) for s in schedulers}
+    return {name: _run(loop, predict, count) for name, loop in loops.items()}
 
 
-@dataclass(frozen=True)
-class _Setup:
-    source: Source
-    case: ParityCase
-    dtype: Dtype
-    guidance: float
-    steps: int
-    config: Mapping[str, Any]
-    keep_fp32: Sequence[str]
-
-    def sample(self, scheduler: str, denoise: _Denoise, count: Callable[[], None]) -> _Run:
-        """Timestep and latents after every step."""
-        images, guided = self.case.batch, self.guidance != 1
-        case = ParityCase(
-            images * (2 if guided else 1),
-            self.case.height,
-            self.case.width,
-            self.case.tokens,
-            seed=self.case.seed,
-        )
-        with torch._C.DisableTorchFunction():  # the scheduler is no part of what is compared
-            inputs = make_inputs(case, self.source, self.dtype)
-            plan = _scheduler(scheduler, self.config, self.steps)
-            latents = self._noise() * plan.init_noise_sigma
-        channels = latents.shape[1]
-        found = []
-        for timestep in plan.timesteps:
-            with torch._C.DisableTorchFunction():
-                model_input = torch.cat([latents] * 2) if guided else latents
-                model_input = plan.scale_model_input(model_input, timestep)
-                extra = inputs["sample"][:, channels:]
-                sample = torch.cat([model_input.to(extra.dtype), extra], dim=1)
-                fed = {**inputs, "sample": sample, "timestep": timestep.float().reshape(1)}
-            predicted = denoise(fed)
-            with torch._C.DisableTorchFunction():
-                predicted = predicted.float().cpu()
-                if guided:
-                    without, with_text = predicted.chunk(2)
-                    predicted = without + self.guidance * (with_text - without)
-                latents = plan.step(predicted, timestep, latents, return_dict=False)[0]
-                found.append((float(timestep), latents.numpy().copy()))
-            count()
-        return found
-
-    def _noise(self) -> torch.Tensor:
-        (spec,) = (spec for spec in self.source.inputs if spec.name == "sample")
-        channels = int(self.source.config.get("out_channels") or spec.shape[1])
-        random = torch.Generator().manual_seed(self.case.seed)
-        size = (self.case.batch, channels, self.case.height, self.case.width)
-        return torch.randn(size, generator=random)
+def _run(loop: Loop, predict: Predict, count: Callable[[], None]) -> _Run:
+    found = []
+    for step in denoise(loop, predict):
+        found.append((step.timestep, step.latents.numpy().copy()))
+        count()
+    return found
 
 
 class _Count:
@@ -254,16 +233,6 @@ class _Count:
     def __call__(self) -> None:
         self._done += 1
         self._tell(Progress("trajectory", self._done, self._total, "steps"))
-
-
-def _scheduler(name: str, config: Mapping[str, Any], steps: int) -> Any:
-    import diffusers
-
-    class_name, extra = SCHEDULERS[name]
-    known = {key: value for key, value in config.items() if not key.startswith("_")}
-    plan = getattr(diffusers, class_name).from_config({**known, **extra})
-    plan.set_timesteps(steps)
-    return plan
 
 
 def _drift(ours: _Run, reference: _Run, other: _Run | None) -> Iterator[DriftStep]:

@@ -1,10 +1,6 @@
 """``python -m exporter.sample``."""
 
-import signal
-import sys
-
-from exporter.sample.cli import main
+from exporter.terminal import command
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: tidily
-    sys.exit(main())
+    command("exporter.sample.cli")

@@ -5,21 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from exporter.display import StageDisplay
-from exporter.errors import AtlasError, TargetError, UsageError
+from exporter.errors import TargetError, UsageError
+from exporter.terminal import StageDisplay, run
 
 if TYPE_CHECKING:
-    from exporter.sample.record import RecordReport, RecordRequest
+    from exporter.sample.plan import RecordRequest
+    from exporter.sample.record import RecordReport
     from exporter.sample.sweep import SweepReport
-
-INTERRUPTED = 130
 
 EPILOG = """\
 examples:
@@ -48,21 +46,13 @@ exit codes:
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes one recording and returns the exit code."""
     arguments = _parser().parse_args(argv)
-    console = Console(stderr=True)
-    try:
-        lines = _run(arguments, console)
-    except AtlasError as error:
-        if arguments.debug:
-            traceback.print_exc()
-        console.print(f"error: {error}", style="red", markup=False, highlight=False)
-        return error.exit_code
-    except KeyboardInterrupt:
-        console.print("interrupted; nothing was written", style="yellow")
-        return INTERRUPTED
-    out = Console()
-    for line in lines:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
-    return 0
+
+    def work(console: Console) -> int:
+        for line in _run(arguments, console):
+            Console().print(line, markup=False, highlight=False, soft_wrap=True)
+        return 0
+
+    return run(work, debug=arguments.debug, left="nothing was written")
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> list[str]:
@@ -95,7 +85,7 @@ def _target(arguments: argparse.Namespace) -> Path:
 
 
 def _request(arguments: argparse.Namespace, target: Path) -> RecordRequest:
-    from exporter.sample.record import RecordRequest
+    from exporter.sample.plan import RecordRequest
 
     return RecordRequest(
         model=arguments.model,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from exporter.errors import SourceError, UsageError
-from exporter.sample.recording import Array
+from exporter.runtime.session import Array
 
 LARGEST = 256  # pixels along the longer side of a preview
 

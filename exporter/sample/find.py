@@ -9,9 +9,8 @@ from onnx_ir.passes.common import InlinePass
 
 from exporter import metadata as meta
 from exporter.errors import UsageError
-from exporter.passes.constants import dims
-from exporter.passes.flow import Flow
-from exporter.passes.summary import summarize
+from exporter.reading.flow import Flow
+from exporter.reading.summary import summarize
 from exporter.sample.points import (
     Block,
     CrossAttention,
@@ -21,6 +20,7 @@ from exporter.sample.points import (
     Residual,
     Skip,
 )
+from exporter.values import dims
 
 DATA_INPUTS = (
     "sample",
@@ -206,9 +206,16 @@ def _skips(flow: Flow) -> Iterator[Skip]:
         ids = node.metadata_props.get(meta.SKIP_SINK, "")
         order = [flow.order[_producer(node, operand)] for operand in (0, 1)]
         waited = order.index(min(order))
-        source = _producer(node, waited).metadata_props.get(meta.MODULE, "")
+        source = _left(_producer(node, waited), flow).metadata_props.get(meta.MODULE, "")
         module = node.metadata_props[meta.MODULE]
         yield Skip(node.name or "", ids, source, module, waited)
+
+
+def _left(node: ir.Node, flow: Flow) -> ir.Node:
+    """Where the trunk left a skip, before a ControlNet's residual was added to it."""
+    while node.metadata_props.get(meta.ROLE) == "condition":
+        node = _producer(node, [flow.is_image(value) for value in node.inputs].index(True))
+    return node
 
 
 def _attentions(flow: Flow) -> Iterator[CrossAttention]:

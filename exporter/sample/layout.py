@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from exporter.sample.denoise import Plan
 from exporter.sample.instrument import Instrumented
+from exporter.sample.plan import Plan
 from exporter.sample.points import Points
 from exporter.sample.recording import FORMAT_VERSION
 
@@ -45,7 +45,7 @@ def sampling_tensors(
         clean: Whether the scheduler says what image it believes in.
         compare: Whether the file as it is runs too.
     """
-    steps, rows, points = plan.evaluations, len(plan.rows), watched.points
+    steps, rows, points = plan.loop.evaluations, len(plan.rows), watched.points
     image = (plan.model.latent_channels, plan.height, plan.width)
     out = (int(plan.model.config.get("out_channels") or image[0]), plan.height, plan.width)
     tensors: Tensors = {
@@ -119,7 +119,7 @@ def describe_run(plan: Plan, scheduler: str, steps: int, provider: str) -> dict[
             "scheduler_class": type(plan.scheduler).__name__,
             "scheduler_config": config,
             "steps": steps,
-            "evaluations": plan.evaluations,
+            "evaluations": plan.loop.evaluations,
             "guidance": plan.guidance if len(plan.rows) == 2 else None,
             "rows": list(plan.rows),
             "seed": plan.seed,

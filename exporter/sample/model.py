@@ -12,9 +12,7 @@ import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.errors import UsageError
-from exporter.passes.constants import dims
-
-VAE_SCALE = 8  # image pixels per latent pixel, in every Stable Diffusion
+from exporter.values import dims
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
+from exporter.denoising.conditions import text_embedding
 from exporter.errors import SourceError, UsageError
-from exporter.parity.inputs import text_embedding
 
 SEEDED_TOKENS = 77  # what CLIP's tokenizers pad to
 

@@ -6,47 +6,20 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
-from exporter.errors import UsageError
-from exporter.parity.memory import peak_memory
-from exporter.parity.providers import choose
+from exporter.denoising.schedulers import tells_clean
+from exporter.runtime.memory import peak_memory
+from exporter.runtime.providers import choose
 from exporter.sample.decode import Decoder
-from exporter.sample.denoise import Plan
 from exporter.sample.instrument import instrument
 from exporter.sample.layout import describe_points, describe_run, sampling_tensors
-from exporter.sample.model import Model, read_model
-from exporter.sample.prompts import Prompt, Wanted, encoded, seeded, stored
+from exporter.sample.model import read_model
+from exporter.sample.plan import RecordRequest, make_plan
 from exporter.sample.recording import Recording
 from exporter.sample.run import Run, median
-from exporter.sample.schedulers import load_scheduler, tells_clean
-from exporter.types import OnProgress, Provider, quiet
-
-MapDtype = Literal["none", "float16", "float32"]
-
-
-@dataclass(frozen=True)
-class RecordRequest:
-    """All that one recording was asked to do; see ``python -m exporter.sample -h``."""
-
-    model: Path
-    target: Path
-    steps: int = 20
-    scheduler: str = "ddim"
-    prediction: str | None = None
-    guidance: float = 7.5
-    seed: int = 0
-    size: tuple[int, int] | None = None
-    prompt: str = ""
-    negative: str = ""
-    text_encoder: Path | None = None
-    embeddings: Path | None = None
-    vae: Path | None = None
-    maps: MapDtype = "float16"
-    compare: bool = False
-    provider: Provider = "auto"
+from exporter.types import OnProgress, quiet
 
 
 @dataclass(frozen=True)
@@ -127,7 +100,7 @@ def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordRep
     return RecordReport(
         target=request.target,
         nbytes=recording.nbytes,
-        steps=plan.evaluations,
+        steps=plan.loop.evaluations,
         rows=plan.rows,
         prompt=plan.prompt.note,
         provider=seen.provider,
@@ -138,46 +111,3 @@ def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordRep
         peak_memory=peak_memory(),
         seconds=time.perf_counter() - start,
     )
-
-
-def make_plan(request: RecordRequest, model: Model) -> Plan:
-    """Decides everything that a run needs, and refuses what cannot be, before any work.
-
-    Raises:
-        UsageError: Arguments that do not fit the model or one another.
-        SourceError: A folder without what it should hold.
-    """
-    _guard(request)
-    scheduler = load_scheduler(
-        request.scheduler,
-        request.steps,
-        class_name=model.class_name,
-        prediction=request.prediction or model.prediction,
-    )
-    text = model.width("encoder_hidden_states")
-    guided = request.guidance > 1 and text is not None and "timestep_cond" not in model.inputs
-    rows = ("uncond", "cond") if guided else ("cond",)
-    prompt = _prompt(request, Wanted(text, model.width("text_embeds"), rows))
-    height, width = model.size(request.size)
-    return Plan(model, scheduler, rows, request.guidance, height, width, prompt, request.seed)
-
-
-def _guard(request: RecordRequest) -> None:
-    if request.steps < 1:
-        raise UsageError(f"--steps {request.steps}", "1 or more")
-    if request.seed < 0:
-        raise UsageError(f"--seed {request.seed}", "0 or more")
-    if request.text_encoder and request.embeddings:
-        raise UsageError("--text-encoder and --embeddings together", "one of them")
-    if (request.prompt or request.negative) and not request.text_encoder:
-        raise UsageError(
-            "a prompt without --text-encoder", "the folder of the pipeline that reads it"
-        )
-
-
-def _prompt(request: RecordRequest, wanted: Wanted) -> Prompt:
-    if request.text_encoder:
-        return encoded(wanted, request.text_encoder, request.prompt, request.negative)
-    if request.embeddings:
-        return stored(wanted, request.embeddings)
-    return seeded(wanted, request.seed)

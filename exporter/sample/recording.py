@@ -20,13 +20,12 @@ import numpy.typing as npt
 import torch
 
 from exporter.errors import TargetError
+from exporter.runtime.session import Array
 from exporter.types import TensorSpec
 from exporter.weights.header import encode_header
 
 FORMAT_VERSION = "1"
 PREFIX = "atlas.recording."
-
-Array = npt.NDArray[Any]
 
 
 class Recording:

@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from exporter.parity.memory import give_back
-from exporter.parity.session import Session, open_session
+from exporter.denoising.loop import denoise
+from exporter.runtime.memory import give_back
+from exporter.runtime.session import Array, Session, open_session
 from exporter.sample.decode import Decoder
-from exporter.sample.denoise import Plan, denoise, first_latents
 from exporter.sample.instrument import EMBEDDING, OUT, Instrumented
 from exporter.sample.layout import PAIRS, map_size
+from exporter.sample.plan import Plan
 from exporter.sample.points import Points
-from exporter.sample.recording import Array, Recording
+from exporter.sample.recording import Recording
 from exporter.types import OnProgress, Progress, Provider, StageRecord
 
 
@@ -74,7 +75,7 @@ class Run:
     def plain(self) -> Evaluations:
         """Runs the file as it is; its predictions lie in the recording until overwritten."""
         with self._evaluator(self._plan.model.path, "unwatched") as (evaluate, seen):
-            for step in denoise(self._plan, evaluate):
+            for step in denoise(self._plan.loop, evaluate):
                 self._recording.put(OUT, step.index, evaluate.outputs[OUT])
                 self._recording.put("plain.seconds", step.index, evaluate.seconds)
                 self._advance("unwatched", evaluate, seen)
@@ -91,9 +92,9 @@ class Run:
             compare: Whether ``plain`` has run.
         """
         put = self._recording.put
-        put("latents", 0, first_latents(self._plan)[0][0].numpy())
+        put("latents", 0, self._plan.loop.first_latents()[0][0].numpy())
         with self._evaluator(model, "recording") as (evaluate, seen):
-            for step in denoise(self._plan, evaluate):
+            for step in denoise(self._plan.loop, evaluate):
                 index, outputs = step.index, evaluate.outputs
                 if compare:
                     before = self._recording.get(OUT, index)
@@ -153,7 +154,7 @@ class Run:
 
     def _advance(self, stage: str, evaluate: Evaluator, seen: Evaluations) -> None:
         seen.seconds.append(evaluate.seconds)
-        done, total = len(seen.seconds), self._plan.evaluations
+        done, total = len(seen.seconds), self._plan.loop.evaluations
         self._on_progress(Progress(stage, done, total, "evaluations"))
 
 

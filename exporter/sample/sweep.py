@@ -11,16 +11,15 @@ import onnx_ir as ir
 import torch
 
 from exporter.errors import UsageError
-from exporter.parity.locate.flat import Flat, load_flat
-from exporter.parity.session import Session, open_session
-from exporter.sample.denoise import conditions
+from exporter.runtime.inlined import Inlined, load_inlined
+from exporter.runtime.session import Array, Session, open_session
 from exporter.sample.find import find_points
 from exporter.sample.layout import F32, Tensors, describe_points, describe_run
 from exporter.sample.model import read_model
+from exporter.sample.plan import RecordRequest, make_plan
 from exporter.sample.points import Points
 from exporter.sample.prompts import Prompt
-from exporter.sample.record import RecordRequest, make_plan
-from exporter.sample.recording import Array, Recording
+from exporter.sample.recording import Recording
 from exporter.types import OnProgress, Progress, StageRecord, quiet
 
 LAST = 999.0
@@ -76,7 +75,7 @@ def sweep(request: RecordRequest, count: int, on_progress: OnProgress = quiet) -
     }
     if "text_embeds" not in model.inputs:
         metadata["prompt"] = Prompt("none", "the time alone: no text is read").to_json()
-    inputs = {**conditions(plan), "sample": torch.zeros(1, model.channels, 8, 8)}
+    inputs = {**plan.conditions(), "sample": torch.zeros(1, model.channels, 8, 8)}
     tensors = _tensors(count, points, path.widths(session, inputs))
     with Recording(request.target, tensors, metadata) as recording:
         for index, timestep in enumerate(np.linspace(0.0, LAST, count)):
@@ -94,7 +93,7 @@ class _TimePath:
     """The part of a graph that the time vector is computed by."""
 
     def __init__(self, path: Path, points: Points) -> None:
-        flat: Flat = load_flat(path, ())
+        flat: Inlined = load_inlined(path, ())
         nodes = {node.name: node for node in flat.nodes}
         assert points.embedding is not None
         found = [nodes[points.embedding.node].outputs[0]]

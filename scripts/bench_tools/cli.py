@@ -1,4 +1,4 @@
-"""Arguments of ``scripts/bench``; the only place here that talks to a terminal."""
+"""``scripts/bench peers``: arguments, progress and results."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from bench_tools import table
 from bench_tools.bench import measure
 from bench_tools.environment import ROOT
 from bench_tools.goals import goals
+from bench_tools.output import show, write_json, write_text
 from bench_tools.plan import Plan
 from bench_tools.process import RunError
 from bench_tools.result import Result
 from bench_tools.roster import PEERS, chosen
-
-WIDTH = 200
-"""Columns the table wants; narrower terminals wrap it."""
 
 INTERRUPTED = 130
 
@@ -43,7 +41,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             layout=arguments.layout,
         )
         folder: Path = arguments.output or plan.cache / "results"
-        folder.mkdir(parents=True, exist_ok=True)
         earlier = _earlier(folder, plan) if arguments.resume else None
         result = measure(
             plan,
@@ -58,21 +55,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print("interrupted before the first round", style="yellow")
         return INTERRUPTED
     _write(folder, result)
-    screen = Console(highlight=False)
-    screen = Console(highlight=False, width=max(screen.width, WIDTH))
-    for one in table.terminal(result):
-        screen.print(one)
+    show(table.markdown(result))
     return 0
 
 
 def _write(folder: Path, result: Result) -> None:
-    """Both files, each replaced at once: a reader never finds half of one."""
     plain = {**result.to_json(), "goals": [goal.to_json() for goal in goals(result)]}
-    texts = {"json": json.dumps(plain, indent=2) + "\n", "md": table.markdown(result)}
-    for suffix, text in texts.items():
-        temporary = folder / f".{result.subject}.{suffix}.tmp"
-        temporary.write_text(text)
-        temporary.replace(folder / f"{result.subject}.{suffix}")
+    write_json(folder / f"{result.subject}.json", plain)
+    write_text(folder / f"{result.subject}.md", table.markdown(result))
 
 
 def _earlier(folder: Path, plan: Plan) -> Result:
@@ -85,7 +75,7 @@ def _earlier(folder: Path, plan: Plan) -> Result:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="scripts/bench",
+        prog="scripts/bench peers",
         description="Measures the exporter beside its peers, each in its own environment.",
         epilog="peers: " + ", ".join(peer.name for peer in PEERS),
     )

@@ -1,25 +1,21 @@
 """How far a graph is from the fewest nodes that its architecture can have.
 
-``python -m bench_tools.floor tiny sd15`` counts what the module tree needs at least, one node
-for each convolution, linear map, norm, activation, attention and join, and sets the exported
-flat graph beside it. No weights are needed.
+Counts what the module tree needs at least, one node for each convolution, linear map, norm,
+activation, attention and join, and sets the exported flat graph beside it. No weights are
+needed.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir as ir
 import torch
-from rich.console import Console
-from rich.table import Table
 
-from exporter.graph import Run, build
+from exporter.architecture import Run, build
 from exporter.metadata import CLASS, ROLE
 from exporter.pipeline import DEFAULT_OPSET
 from exporter.source import load_source
@@ -192,48 +188,3 @@ _RULES: Mapping[str, Callable[[Any], dict[str, int]]] = {
     "Timesteps": lambda _: {"sinusoid": 4},  # times the frequencies, sine, cosine, joined
     "TimestepEmbedding": lambda _: {"activation": 1},
 }
-
-
-def table(floor: Floor) -> Table:
-    """For rich: the kinds, the sums, and what is above the floor."""
-    view = Table(title=f"{floor.name}: {floor.nodes} nodes without weight Transposes")
-    for title in ("kind", "needed", "graph", "above"):
-        view.add_column(title, justify="left" if title == "kind" else "right")
-    for kind in (*ASKED, *ALSO):
-        need, have = floor.needed.get(kind, 0), floor.found.get(kind, 0)
-        view.add_row(
-            kind, str(need), str(have), f"{have - need:+d}", end_section=kind == ASKED[-1]
-        )
-    view.add_section()
-    for what, have in sorted(floor.rest.items(), key=lambda pair: -pair[1]):
-        view.add_row(what, "", str(have), f"{have:+d}" if what != "weight Transpose" else "")
-    view.add_section()
-    _sum(view, "floor", floor.asked, floor.nodes)
-    _sum(view, "floor and the rest of the equations", floor.equations, floor.nodes)
-    return view
-
-
-def _sum(view: Table, title: str, need: int, have: int) -> None:
-    view.add_row(title, str(need), str(have), f"×{have / need:.2f}")
-
-
-def main(argv: Sequence[str]) -> int:
-    """Prints one table a preset, or one for all as Markdown, with reasons."""
-    parser = argparse.ArgumentParser(prog="scripts/bench-floor", description=__doc__)
-    parser.add_argument("presets", nargs="*", default=["tiny", "sd15"], metavar="PRESET")
-    parser.add_argument("--markdown", action="store_true", help="as in docs/BENCHMARKS.md")
-    arguments = parser.parse_args(argv)
-    console = Console(highlight=False)
-    floors = [measure(preset) for preset in arguments.presets]
-    if arguments.markdown:
-        from bench_tools.surplus import markdown  # it is written in this module's terms
-
-        sys.stdout.write(markdown(floors) + "\n")
-        return 0
-    for floor in floors:
-        console.print(table(floor))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

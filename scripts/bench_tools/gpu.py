@@ -1,4 +1,4 @@
-"""``scripts/bench-gpu``: one denoising step in PyTorch and in ONNX Runtime, side by side."""
+"""``scripts/bench gpu``: one denoising step in PyTorch and in ONNX Runtime, side by side."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import statistics
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from bench_tools import machine
 from bench_tools.environment import PROJECT, ROOT
 from bench_tools.figures import error_size, seconds, size
 from bench_tools.modes import MODES, Mode
+from bench_tools.output import show, write_json
 from bench_tools.process import RunError, run, run_worker
 
 LIMIT = 3600.0
@@ -83,12 +82,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     versions = PROJECT.versions(cache)
     data = {"place": place, "machine": machine.describe(), "versions": versions}
     folder: Path = arguments.output or cache / "results"
-    folder.mkdir(parents=True, exist_ok=True)
     plain = {**data, "batch": arguments.batch, "rows": [row.to_json() for row in rows]}
-    (folder / f"gpu-{device}.json").write_text(json.dumps(plain, indent=2) + "\n")
+    write_json(folder / f"gpu-{device}.json", plain)
     named = {**place, **data["machine"], **versions}
     text = ", ".join(f"{key} {value}" for key, value in named.items() if value)
-    Console(highlight=False, width=120).print(table(rows, text))
+    show(markdown(rows, text))
     return 0
 
 
@@ -138,22 +136,17 @@ def _models(folder: Path, dtypes: set[str]) -> Iterator[tuple[str, Path]]:
         yield dtype, target
 
 
-def table(rows: Sequence[Row], place: str) -> Table:
-    """For rich: a line a mode, beside the first mode of its subject and size."""
-    view = Table(title="one denoising step", caption=place)
-    for title in ("", "step", "lowest to highest", "ratio", "setup", "memory", "difference"):
-        view.add_column(title, justify="right" if title else "left")
+def markdown(rows: Sequence[Row], place: str) -> str:
+    """One line a mode, beside the first mode of its subject and size."""
+    titles = ("", "step", "lowest to highest", "ratio", "setup", "memory", "difference")
+    lines = [titles, ("---", *["---:"] * (len(titles) - 1))]
     base: Row | None = None
     for row in rows:
         if base is None or (base.subject, base.pixels) != (row.subject, row.pixels):
             base = row
-            view.add_section()
-        name = f"{row.subject} {row.pixels} px {row.mode.name}"
-        if row.error or not row.rounds:
-            view.add_row(name, row.error)
-            continue
-        view.add_row(name, *_cells(row, base))
-    return view
+        cells = [row.error] if row.error or not row.rounds else _cells(row, base)
+        lines.append((f"{row.subject} {row.pixels} px {row.mode.name}", *cells))
+    return "\n".join([*(f"| {' | '.join(cells)} |" for cells in lines), "", place])
 
 
 def _cells(row: Row, base: Row) -> list[str]:
@@ -175,7 +168,7 @@ def _cells(row: Row, base: Row) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="scripts/bench-gpu",
+        prog="scripts/bench gpu",
         description="Compares PyTorch eager, torch.compile and ONNX Runtime on one GPU.",
         epilog="modes: " + ", ".join(mode.name for mode in MODES),
     )
@@ -189,12 +182,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--runs", type=int, default=3, help="interleaved rounds (default: 3)")
     parser.add_argument("--only", action="append", metavar="MODE", help="repeatable")
     parser.add_argument("--device", choices=("cuda", "cpu"), help="default: cuda if there is")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".bench", help="as scripts/bench")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".bench", help="as for peers")
     parser.add_argument(
         "--output", type=Path, help="folder of results (default: CACHE/results)"
     )
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The ways to run one denoising step that ``scripts/bench-gpu`` compares."""
+"""The ways to run one denoising step that ``scripts/bench gpu`` compares."""
 
 from __future__ import annotations
 

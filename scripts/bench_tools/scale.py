@@ -1,11 +1,10 @@
-"""``scripts/bench-scale``: how time, memory and nodes of an export grow with the UNet."""
+"""``scripts/bench scale``: how time, memory and nodes of an export grow with the UNet."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import statistics
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +15,7 @@ from rich.console import Console
 
 from bench_tools import machine
 from bench_tools.environment import PROJECT, ROOT, Environment
+from bench_tools.output import write_json
 from bench_tools.process import run, run_worker, timed
 
 PLOT = Environment("plot", ("matplotlib==3.11.2",), ("matplotlib",))
@@ -99,9 +99,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
     data = {"machine": machine.describe(), "points": [asdict(point) for point in points]}
     target: Path = arguments.output
-    target.parent.mkdir(parents=True, exist_ok=True)
     file = target.with_suffix(".json")
-    file.write_text(json.dumps(data, indent=2) + "\n")
+    write_json(file, data)
     python = PLOT.prepare(cache) / "python"
     command = [str(python), "-m", "bench_tools.workers.plot", str(file), str(target)]
     run(command, ROOT, LIMIT)
@@ -109,12 +108,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="scripts/bench-scale", description=__doc__)
+    parser = argparse.ArgumentParser(prog="scripts/bench scale", description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="exports of each (default: 3)")
     parser.add_argument(
         "--largest", type=int, default=16, help="depth and factor to end at (default: 16)"
     )
-    parser.add_argument("--cache", type=Path, default=ROOT / ".bench", help="as scripts/bench")
+    parser.add_argument("--cache", type=Path, default=ROOT / ".bench", help="as for peers")
     parser.add_argument(
         "--output",
         type=Path,
@@ -122,7 +121,3 @@ def _parser() -> argparse.ArgumentParser:
         help="plot to write, with its data beside it as JSON (default: docs/images/scale.svg)",
     )
     return parser
-
-
-if __name__ == "__main__":
-    sys.exit(main())

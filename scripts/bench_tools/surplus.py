@@ -1,10 +1,12 @@
-"""Why a graph has more nodes than its floor: every surplus kind with its reason."""
+"""``scripts/bench floor``: why a graph has more nodes than it needs, kind by kind."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench_tools.floor import ALSO, ASKED, Floor
+from bench_tools.floor import ALSO, ASKED, Floor, measure
+from bench_tools.output import show
 
 REASONS: Mapping[str, str] = {
     "bias of a MatMul": "a linear map with bias on a 3-D tensor is two standard operators, "
@@ -27,6 +29,14 @@ REASONS: Mapping[str, str] = {
 """By what ``floor`` calls a node that the architecture does not need."""
 
 COUNTED_APART = "weight Transpose"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prints one table for all presets asked for."""
+    parser = argparse.ArgumentParser(prog="scripts/bench floor", description=__doc__)
+    parser.add_argument("presets", nargs="*", default=["tiny", "sd15"], metavar="PRESET")
+    show(markdown([measure(preset) for preset in parser.parse_args(argv).presets]))
+    return 0
 
 
 def markdown(floors: Sequence[Floor]) -> str:

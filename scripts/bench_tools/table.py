@@ -1,11 +1,8 @@
-"""A result for people: table, goals and profile, for the terminal and as Markdown."""
+"""A result for people, as Markdown: table, goals and profile."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-from rich.markup import escape
-from rich.table import Table
 
 from bench_tools import profile
 from bench_tools.figures import FIGURES, Cell, Figure, ratio_text
@@ -23,22 +20,8 @@ headless Chromium, from being sent to the page to the graph's first elements; .o
 Netron, torchviz' by Graphviz as a whole."""
 
 
-def terminal(result: Result) -> Iterator[Table]:
-    """For rich: the table, one line a figure and one for its ratio; the goals; the profile."""
-    table = Table(title=_title(result), caption=note(result), show_lines=True)
-    table.add_column(min_width=24)
-    for figure in FIGURES:
-        table.add_column(figure.title, justify="right")
-    for row in result.rows:
-        cells = [_head(result, row), *_cells(result, row)]
-        table.add_row(*(escape("\n".join(cell)) for cell in cells))
-    yield table
-    for title, found in _sections(result):
-        yield _plain(title, found)
-
-
 def markdown(result: Result) -> str:
-    """The same with what was run and where."""
+    """Table, goals and profile, with what was run and where."""
     titles = ["", *(figure.title for figure in FIGURES)]
     lines = [
         f"## {_title(result)}",
@@ -120,14 +103,3 @@ def _sections(result: Result) -> Iterator[tuple[str, list[str]]]:
         yield "Goals", lines
     if lines := profile.markdown(profile.profiles(result)):
         yield "Profile by stage", lines
-
-
-def _plain(title: str, lines: list[str]) -> Table:
-    """A Markdown table for rich."""
-    head, _, *body = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
-    table = Table(title=title)
-    for cell in head:
-        table.add_column(escape(cell))
-    for cells in body:
-        table.add_row(*map(escape, cells))
-    return table

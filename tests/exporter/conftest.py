@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import torch
 
-import exporter.graph
+import exporter.architecture
 import exporter.pipeline
+from exporter.architecture import Graph, Run, architecture
 from exporter.cli import main
-from exporter.graph import Graph, Run, architecture
 from exporter.lower import lower
 from exporter.report import ExportReport
 from exporter.source import load_source
 from exporter.trace import trace
 from exporter.types import TORCH_DTYPES, ExportRequest, OnProgress, Program, Source, quiet
+from tests.exporter.listing import listing
 
 TWO_LEVELS = {"block_out_channels": [16, 32], "norm_num_groups": 4, "attention_head_dim": 2}
 MICRO = {
@@ -114,7 +115,9 @@ class Workshop:
         self, name: str, dtype: torch.dtype = torch.float32, kept: tuple[str, ...] = ()
     ) -> Program:
         source = self.source(name)
-        return self._trace(source, lambda: exporter.graph.build_unet(source), dtype, kept)
+        return self._trace(
+            source, lambda: exporter.architecture.build_unet(source), dtype, kept
+        )
 
     def lowered(self, name: str, opset: int = 24) -> Any:
         return lower(self.program(name), opset)
@@ -158,8 +161,8 @@ class Workshop:
                     pass
             return self.graphs[key]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(exporter.graph, "trace", self._trace)
-            self.graphs[key] = exporter.graph.build(source, dtype, opset, kept, run)
+            patch.setattr(exporter.architecture, "trace", self._trace)
+            self.graphs[key] = exporter.architecture.build(source, dtype, opset, kept, run)
         return self.graphs[key]
 
     def _trace(self, source: Source, build: Any, dtype: Any, kept: Any = ()) -> Program:
@@ -168,6 +171,24 @@ class Workshop:
         if key not in self.programs:
             self.programs[key] = trace(source, build, dtype, kept)
         return self.programs[key]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Tiny tensors gain nothing from threads and lose much on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def folded(tmp_path_factory: pytest.TempPathFactory, tiny_pipeline: Path) -> Path:
+    """A tiny UNet as we write it; do not change it."""
+    target = tmp_path_factory.mktemp("folded") / "unet.onnx"
+    request = ExportRequest(target, model=str(tiny_pipeline), weights="copy", check=False)
+    exporter.pipeline.export(request)
+    return target
 
 
 @pytest.fixture(scope="session")
@@ -183,14 +204,6 @@ def linked(workshop: Workshop, tmp_path: Path) -> Path:
     root = tmp_path / "pipeline"
     shutil.copytree(workshop.pipeline("micro"), root)
     return root
-
-
-def listing(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, hidden ones included, with its content."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else b""
-        for path in sorted(folder.rglob("*"))
-    }
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ CLIENT = Path(__file__).with_name("optimum_client.py")
 
 pytestmark = pytest.mark.skipif(
     not PYTHON.exists(),
-    reason="no Optimum-ONNX; scripts/bench --subject tiny --runs 1 --only optimum makes it",
+    reason="no Optimum-ONNX; scripts/bench peers --subject tiny --only optimum makes it",
 )
 
 

@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 
 import exporter.cli
-from exporter.display import StageDisplay
 from exporter.parity import reference
+from exporter.terminal import StageDisplay
 from exporter.types import Progress, StageRecord
 from exporter.weights.unet import load_unet
 

@@ -13,8 +13,8 @@ import torch
 from exporter import metadata as meta
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
-from exporter.parity.session import open_session
 from exporter.report import ExportReport
+from exporter.runtime.session import open_session
 from exporter.types import Source
 from exporter.weights.unet import build_unet
 

@@ -14,12 +14,12 @@ import pytest
 
 import exporter.pipeline
 from exporter.errors import ParityError, TargetError, UsageError
-from exporter.parity import check
+from exporter.parity.check import check
 from exporter.source import load_source
 from exporter.variant import make_variant
-from tests.exporter.conftest import listing
 from tests.exporter.contrib import CUDA_ONLY, spelled_out
-from viewer.atlas import read
+from tests.exporter.listing import listing
+from viewer.model.atlas import read
 
 ORT = {"optimize": "ort", "provider": "cpu"}
 CUDA = {"optimize": "ort", "provider": "cuda", "check": False}

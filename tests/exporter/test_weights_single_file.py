@@ -3,7 +3,6 @@
 from typing import Any
 
 import onnx
-import original
 import pytest
 import torch
 from diffusers.loaders.single_file_utils import (
@@ -13,13 +12,14 @@ from diffusers.loaders.single_file_utils import (
 from safetensors.torch import load_file, save_file
 
 from exporter.errors import CheckpointError, ConfigError, UsageError
-from exporter.parity.contract import read_contract
 from exporter.pipeline import export
+from exporter.runtime.contract import read_contract
 from exporter.sample.model import read_model
 from exporter.source import load_source
 from exporter.types import ExportRequest
 from exporter.weights.original import Original
 from exporter.weights.unet import build_unet, load_unet
+from tests.exporter import original
 
 READ_OFF = [
     "in_channels",

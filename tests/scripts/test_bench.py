@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from bench_tools import bench, steps, table
+from bench_tools.__main__ import COMMANDS
+from bench_tools.__main__ import main as bench_main
 from bench_tools.bench import measure
 from bench_tools.figures import cell, ratio_text, share, size
 from bench_tools.peer import Job, Peer
@@ -226,3 +228,15 @@ def test_a_deeper_and_a_wider_unet():
     deeper = checkpoint.changed(config, depth=4)
     assert deeper["transformer_layers_per_block"] == [4, 8]
     assert checkpoint.changed(config, channels=2)["block_out_channels"] == [64, 128]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_benchmark_has_its_help(name, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        bench_main([name, "-h"])
+    assert f"usage: scripts/bench {name}" in capsys.readouterr().out
+
+
+def test_a_benchmark_that_does_not_exist(capsys):
+    assert bench_main(["speed"]) == bench_main([]) == 2
+    assert "peers|floor|scale|gpu" in capsys.readouterr().err

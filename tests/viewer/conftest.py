@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from tests.viewer.tiny import build
-from viewer import netron
-from viewer.atlas import Atlas, read
-from viewer.server import Server
-from viewer.session import Session
+from viewer.model.atlas import Atlas, read
+from viewer.serve import netron
+from viewer.serve.server import Server
+from viewer.serve.shown import Shown
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +27,7 @@ def serve() -> Iterator:
     servers = []
 
     def start(*atlases: Atlas, pages: netron.Netron | None = None, report=None) -> Server:
-        server = Server(Session(atlases, report or {}), pages or netron.find())
+        server = Server(Shown(atlases, report or {}), pages or netron.find())
         server.start()
         servers.append(server)
         return server
@@ -40,7 +40,3 @@ def serve() -> Iterator:
 @pytest.fixture
 def page(eyes, serve, atlas):
     return eyes.open(serve(atlas).url)
-
-
-def netron_frame(page):
-    return page.frame_locator(".graph.current iframe")

@@ -6,9 +6,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from viewer.atlas import read
 from viewer.errors import ModelError
-from viewer.expand import NODE_LIMIT
+from viewer.model.atlas import read
+from viewer.model.expand import NODE_LIMIT
 
 
 def test_blocks_in_the_order_of_the_data(atlas):

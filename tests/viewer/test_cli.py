@@ -7,8 +7,9 @@ import sys
 
 import pytest
 
-from viewer import headless
+from tests.viewer.tiny import build
 from viewer.cli import main
+from viewer.serve import headless
 
 
 def test_help_is_worth_reading(capsys):
@@ -42,7 +43,7 @@ def test_a_bad_file_is_one_line_and_code_2(tmp_path, capsys, content):
 def test_the_offline_page_is_written_whole_or_not_at_all(tiny, tmp_path, capsys):
     target = tmp_path / "page.html"
     assert main([str(tiny), "--html", str(target)]) == 0
-    assert target.read_text().startswith("<!DOCTYPE html>")
+    assert target.read_text().startswith("<!doctype html>")
     assert main([str(tiny), "--html", str(tmp_path / "no" / "page.html")]) == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
     assert "cannot be written" in capsys.readouterr().err
@@ -60,8 +61,6 @@ def test_a_bad_report_is_one_line(tiny, tmp_path, capsys, content):
 
 
 def test_a_report_beside_the_model_is_found(tmp_path, capsys):
-    from tests.viewer.tiny import build
-
     path = build(tmp_path / "unet.onnx")
     path.with_suffix(".report.json").write_text(json.dumps({"blocks": {"mid_block": 1e-5}}))
     assert main([str(path), "--html", str(tmp_path / "page.html")]) == 0

@@ -4,9 +4,9 @@ import onnx
 import pytest
 
 from tests.viewer.tiny import build
-from viewer.atlas import read
-from viewer.compare import compare, digest, weights
 from viewer.errors import LocationError
+from viewer.model.atlas import read
+from viewer.model.compare import compare, digest, weights
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import pytest
 from onnx import TensorProto, helper
 from playwright.sync_api import expect
 
-from tests.viewer.conftest import netron_frame
+from tests.browser import netron_frame
 from tests.viewer.tiny import build
-from viewer import offline
-from viewer.atlas import read
-from viewer.session import Session
+from viewer.model.atlas import read
+from viewer.serve import offline
+from viewer.serve.shown import Shown
 
 BOMB = (
     "</script><script>window.hacked=1;alert(1)</script>"
@@ -91,7 +91,7 @@ def test_a_malicious_model_does_nothing_on_the_page(eyes, serve, hostile):
 
 def test_a_malicious_model_does_nothing_offline(eyes, hostile, tmp_path):
     target = tmp_path / "page.html"
-    offline.write(Session((hostile,)), target)
+    offline.write(Shown((hostile,)), target)
     page = eyes.open(target.as_uri(), wait="map")
     visit_everything(page)
 

@@ -8,8 +8,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from viewer.errors import LocationError
-from viewer.model_file import read
-from viewer.skeleton import LARGE, skeleton
+from viewer.model.file import read
+from viewer.model.weightless import LARGE, without_weights
 
 
 def model_with(tensor, path):
@@ -32,7 +32,7 @@ def external(location, path):
 def test_inline_weights_become_ranges_of_the_same_file(tmp_path):
     data = np.arange(LARGE, dtype=np.float32)
     path = model_with(numpy_helper.from_array(data, "w"), tmp_path / "m.onnx")
-    content = skeleton(path)
+    content = without_weights(path)
     assert len(content) < 1000
     tensor = onnx.ModelProto.FromString(content).graph.initializer[0]
     place = {entry.key: entry.value for entry in tensor.external_data}
@@ -69,7 +69,7 @@ def test_packed_floats_and_constants_in_functions_become_ranges(tmp_path):
 
 
 def test_a_small_model_is_served_as_it_is(tiny):
-    assert skeleton(tiny) == tiny.read_bytes()
+    assert without_weights(tiny) == tiny.read_bytes()
 
 
 @pytest.mark.parametrize(

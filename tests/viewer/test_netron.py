@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from tests.viewer.conftest import netron_frame
-from viewer import netron
+from tests.browser import netron_frame
+from viewer.serve import netron
 
 ROOT = Path(__file__).parents[2]
 VERSIONS = [None, *sorted((ROOT / "build").glob("netron-*/netron"))]

@@ -7,8 +7,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.viewer.conftest import netron_frame
-from viewer.atlas import read
+from tests.browser import netron_frame
+from tests.viewer.tiny import build
+from viewer.model.atlas import read
 
 
 def item(page, path):
@@ -398,8 +399,6 @@ def test_text_can_be_read(eyes, serve, atlas, scheme):
 
 
 def test_two_viewers_at_once(eyes, serve, atlas, tmp_path):
-    from tests.viewer.tiny import build
-
     other = read(build(tmp_path / "other.onnx"))
     first, second = eyes.open(serve(atlas).url), eyes.open(serve(other).url)
     expect(first.locator(".facts")).to_contain_text("tiny.onnx")

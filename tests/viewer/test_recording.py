@@ -12,7 +12,7 @@ from safetensors.numpy import load, save_file
 
 from tests.viewer import recorded
 from viewer.errors import RecordingError
-from viewer.recording import Quantity, Recording, read_recording, short
+from viewer.model.recording import Quantity, Recording, read_recording, short
 from viewer.replay import plots, tensorboard
 from viewer.replay.cli import main
 from viewer.replay.condense import condense, shrink

@@ -5,12 +5,13 @@ import json
 
 import pytest
 
-from viewer import netron
-from viewer.atlas import read
+from tests.viewer.tiny import build
 from viewer.errors import NetronError, TargetError
-from viewer.netron import find
-from viewer.server import Server
-from viewer.session import Session
+from viewer.model.atlas import read
+from viewer.serve import netron
+from viewer.serve.netron import find
+from viewer.serve.server import Server
+from viewer.serve.shown import Shown
 
 
 def ask(server, path, method="GET", body=None, **headers):
@@ -33,7 +34,7 @@ def test_pages_carry_a_strict_policy(serve, atlas):
     assert "script-src 'self';" in policy
     assert "unsafe" not in policy
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert b"<!-- session -->" not in page
+    assert b"<!-- shown -->" not in page
 
 
 def test_loopback_by_default(serve, atlas):
@@ -87,10 +88,10 @@ def test_no_whole_file_and_no_odd_range(serve, atlas, asked):
 @pytest.mark.parametrize(
     "path",
     [
-        *("/../etc/passwd", "/web/../atlas.py", "/web/%2e%2e/atlas.py", "//etc/passwd"),
+        *("/../etc/passwd", "/web/../cli.py", "/web/%2e%2e/cli.py", "//etc/passwd"),
         *("/m/0/netron/../../../etc/passwd", "/m/0/netron/server.py", "/m/0/netron/tiny.data"),
         *("/m/0/netron/__init__.py", "/m/0/netron/%2e%2e%2fserver.py", "/m/0/data/1"),
-        *("/m/7/atlas.json", "/atlas.json", "/web/none.js", "/web/"),
+        *("/m/7/atlas.json", "/atlas.json", "/web/none.js", "/web/page/none.js", "/web/"),
     ],
 )
 def test_nothing_else_is_served(serve, atlas, path):
@@ -111,13 +112,11 @@ def test_netron_page_is_extended_in_memory_only(serve, atlas):
     text = page.decode()
     assert '<meta name="version" content="0.0.0">' in text
     assert 'name="date"' not in text
-    assert text.index("/web/overlay.js") < text.index("index.js")
+    assert text.index("/web/netron/overlay.js") < text.index("index.js")
     assert "overlay.js" not in (find().folder / "index.html").read_text()
 
 
 def test_two_viewers_in_one_process_show_their_own_model(serve, atlas, tmp_path):
-    from tests.viewer.tiny import build
-
     other = read(build(tmp_path / "other.onnx", seed=1))
     first, second = serve(atlas), serve(other)
     for server, name in ((first, "tiny.onnx"), (second, "other.onnx")):
@@ -130,9 +129,9 @@ def test_two_viewers_in_one_process_show_their_own_model(serve, atlas, tmp_path)
 def test_a_port_in_use_is_said(serve, atlas):
     taken = serve(atlas).server_address[1]
     with pytest.raises(TargetError, match="another --port"):
-        Server(Session((atlas,)), find(), port=taken)
+        Server(Shown((atlas,)), find(), port=taken)
     with pytest.raises(TargetError, match="cannot listen"):
-        Server(Session((atlas,)), find(), port=99999)
+        Server(Shown((atlas,)), find(), port=99999)
 
 
 def test_a_page_that_is_not_netrons(tmp_path):
@@ -149,8 +148,6 @@ def test_a_file_name_cannot_leave_its_attribute():
 
 
 def test_a_comparison_is_served(serve, atlas, tmp_path):
-    from tests.viewer.tiny import build
-
     other = read(build(tmp_path / "other.onnx", seed=1))
     server = serve(atlas, other)
     assert json.loads(ask(server, "/compare.json")[1])["nodes"] == {}

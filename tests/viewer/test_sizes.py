@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from viewer.sizes import Nominal, flops
+from viewer.model.sizes import Nominal, flops
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ from playwright.sync_api import expect
 
 from tests.viewer import recorded
 from tests.viewer.test_server import ask
-from viewer import netron
-from viewer.recording import read_recording
+from viewer.model.recording import read_recording
 from viewer.replay.cli import main
-from viewer.server import Server
-from viewer.session import Session
+from viewer.serve import netron
+from viewer.serve.server import Server
+from viewer.serve.shown import Shown
 
 
 @pytest.fixture(scope="session")
@@ -23,7 +23,7 @@ def file(tiny):
 
 @pytest.fixture
 def server(atlas, file):
-    started = Server(Session((atlas,), recording=read_recording(file)), netron.find())
+    started = Server(Shown((atlas,), recording=read_recording(file)), netron.find())
     started.start()
     yield started
     started.close()
@@ -93,7 +93,7 @@ def test_the_offline_page_asks_for_nothing(eyes, file, tmp_path):
 
 
 def test_without_a_model_there_is_no_map(eyes, file):
-    server = Server(Session((), recording=read_recording(file)), netron.find())
+    server = Server(Shown((), recording=read_recording(file)), netron.find())
     server.start()
     try:
         page = eyes.open(f"{server.url}recording", wait="timeline")
@@ -108,7 +108,7 @@ def test_names_are_text(eyes, atlas, tmp_path):
     prompt = {"note": evil, "tokens": [[evil] * 7] * 2}
     blocks = [{"module": evil, "role": evil}] * 4
     file = recorded.write(tmp_path / "evil.safetensors", prompt=prompt, blocks=blocks)
-    server = Server(Session((atlas,), recording=read_recording(file)), netron.find())
+    server = Server(Shown((atlas,), recording=read_recording(file)), netron.find())
     server.start()
     try:
         page = eyes.open(f"{server.url}recording#quantity=block.rms", wait="timeline")

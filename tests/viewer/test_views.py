@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.viewer.conftest import netron_frame
+from tests.browser import netron_frame
+from tests.viewer.test_atlas import foreign
 from tests.viewer.tiny import build
-from viewer import offline
-from viewer.atlas import read
-from viewer.session import Session
+from viewer.model.atlas import read
+from viewer.serve import offline
+from viewer.serve.shown import Shown
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_a_view_as_svg_and_png(eyes, serve, atlas, tmp_path, kind):
 
 def test_the_offline_page_opens_from_a_file(eyes, atlas, tmp_path):
     target = tmp_path / "page.html"
-    offline.write(Session((atlas,)), target)
+    offline.write(Shown((atlas,)), target)
     page = eyes.open(target.as_uri(), wait="map")
     expect(page.locator(".map .block")).to_have_count(8)
     expect(page.locator("iframe")).to_have_count(0)
@@ -90,7 +91,7 @@ def test_the_offline_page_opens_from_a_file(eyes, atlas, tmp_path):
 
 def test_the_offline_page_of_two_models(eyes, atlas, other, tmp_path):
     target = tmp_path / "page.html"
-    offline.write(Session((atlas, other)), target)
+    offline.write(Shown((atlas, other)), target)
     page = eyes.open(target.as_uri() + "#/?tab=compare", wait="map")
     expect(page.locator("tr[data-path]")).to_have_count(1)
     expect(page.get_by_role("button", name="Compare the weights too")).to_have_count(0)
@@ -102,12 +103,10 @@ def test_the_page_gives_its_offline_self(eyes, serve, atlas, tmp_path):
         page.get_by_label("Export").select_option("page-html")
     assert download.value.suggested_filename == "tiny.html"
     download.value.save_as(tmp_path / "page.html")
-    assert (tmp_path / "page.html").read_text() == offline.page(Session((atlas,)))
+    assert (tmp_path / "page.html").read_text() == offline.page(Shown((atlas,)))
 
 
 def test_a_flat_foreign_file(eyes, serve, tmp_path):
-    from tests.viewer.test_atlas import foreign
-
     page = eyes.open(serve(read(foreign(tmp_path / "other.onnx"))).url)
     expect(page.locator(".missing summary")).to_contain_text(
         "things that this file does not say"

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from viewer.atlas import Atlas
 from viewer.errors import ModelError, TargetError
+from viewer.model.atlas import Atlas
 from viewer.outputs.graphviz import check_format, render
 from viewer.outputs.modules import unknown_module
 

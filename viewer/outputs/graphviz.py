@@ -6,9 +6,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from viewer.atlas import Atlas
+from viewer.disk import write_whole
 from viewer.errors import TargetError
-from viewer.offline import write_whole
+from viewer.model.atlas import Atlas
 from viewer.outputs.figures.dot import how_to_draw, to_dot
 from viewer.outputs.figures.drawing import draw
 

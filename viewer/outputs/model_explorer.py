@@ -12,13 +12,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from viewer.atlas import Atlas
-from viewer.offline import write_whole
+from viewer.disk import write_whole
+from viewer.model.atlas import Atlas
+from viewer.model.tree import Node, Value
 from viewer.outputs.figures.figure import count_text, shape_text
 from viewer.outputs.roles import LOOKS, look, shown_role, tint
 from viewer.outputs.scopes import Scopes
 from viewer.outputs.skips import crossings
-from viewer.tree import Node, Value
 
 
 def write(atlas: Atlas, path: Path) -> Path:

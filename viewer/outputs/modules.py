@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from viewer.atlas import Atlas
 from viewer.errors import TargetError
-from viewer.tree import Node
+from viewer.model.atlas import Atlas
+from viewer.model.tree import Node
 
 
 def find_module(atlas: Atlas, module: str) -> Node:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from viewer.atlas import Atlas
 from viewer.errors import TargetError
+from viewer.model.atlas import Atlas
 from viewer.outputs import autograd, graphviz, model_explorer, tensorboard
 from viewer.outputs.figures.figure import OPERATORS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from viewer.anatomy import ATTENTION_ROLES
-from viewer.tree import Node, Tree
+from viewer.model.tree import Node, Tree
+from viewer.model.unet import ATTENTION_ROLES
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Look:
 
 PLAIN = Look("", "#5b6775", "")
 
-# docs/FORMAT.md names the roles; viewer/web/atlas.css holds the same colours.
+# docs/FORMAT.md names the roles; viewer/web/page/atlas.css holds the same colours.
 LOOKS: Mapping[str, Look] = {
     "time_embedding": Look("time embedding", "#96600a", "time"),
     "time_injection": Look("time injection", "#c2410c", "+ time"),
@@ -35,6 +35,7 @@ LOOKS: Mapping[str, Look] = {
     "self_attention": Look("self-attention", "#1d5fa8", "self"),
     "joint_attention": Look("joint attention", "#5a4fcf", "joint"),
     "skip": Look("skip connection", "#00785a", "skip"),
+    "condition": Look("condition", "#a3262f", "+ cond"),
     "resnet": Look("residual block", "#52606d", "res"),
     "feed_forward": Look("feed-forward", "#6b7280", "MLP"),
     "transformer": Look("transformer", "#667485", "tokens"),

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from viewer.atlas import Atlas
+from viewer.model.atlas import Atlas
+from viewer.model.names import Names
+from viewer.model.tree import Node, Tree, Value
 from viewer.outputs.figures.figure import shape_text
-from viewer.tree import Node, Tree, Value
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.]")
 
@@ -38,23 +39,24 @@ class Scopes:
             for node in tree.leaves
             if shared[node.parent, _module(node)] > 1 and _module(node)
         }
+        names = Names(taken)
         for node in tree.leaves:
             within = _module(node)
             alone = shared[node.parent, within] == 1
             op = _clean(_segment(node.op))
             local = (within if alone else f"{within}/{op}") if within else op
-            found[node.id] = _fresh(_under(scopes, node, local), taken)
+            found[node.id] = names.fresh(_under(scopes, node, local))
         return found
 
     @cached_property
     def inputs(self) -> Mapping[int, str]:
         """Name of each graph input by value id."""
-        return _ports(self.atlas.tree, self.atlas.tree.inputs, set())
+        return _ports(self.atlas.tree, self.atlas.tree.inputs, ())
 
     @cached_property
     def outputs(self) -> Mapping[int, str]:
         """Name of each graph output by value id."""
-        return _ports(self.atlas.tree, self.atlas.tree.outputs, set(self.inputs.values()))
+        return _ports(self.atlas.tree, self.atlas.tree.outputs, self.inputs.values())
 
     def scope(self, node: Node) -> str:
         """Scope of a call or group: what the names of the operators in it begin with."""
@@ -117,15 +119,6 @@ def _clean(path: str) -> str:
     return "/".join(part if part[:1].isalnum() else f"x{part}" for part in parts)
 
 
-def _fresh(name: str, taken: set[str]) -> str:
-    unique, count = name, 0
-    while unique in taken:
-        count += 1
-        unique = f"{name}_{count}"
-    taken.add(unique)
-    return unique
-
-
-def _ports(tree: Tree, values: tuple[int, ...], taken: set[str]) -> dict[int, str]:
-    taken = set(taken)
-    return {v: _fresh(_clean(tree.values[v].name.replace("/", "_")), taken) for v in values}
+def _ports(tree: Tree, values: tuple[int, ...], taken: Iterable[str]) -> dict[int, str]:
+    names = Names(taken)
+    return {v: names.fresh(_clean(tree.values[v].name.replace("/", "_"))) for v in values}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from viewer.anatomy import Skip
-from viewer.atlas import Atlas
+from viewer.model.atlas import Atlas
+from viewer.model.unet import Skip
 
 
 def crossings(atlas: Atlas) -> Iterator[tuple[Skip, int, int]]:

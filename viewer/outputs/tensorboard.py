@@ -11,11 +11,11 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from viewer.atlas import Atlas
+from viewer.disk import write_whole
 from viewer.errors import TargetError
-from viewer.offline import write_whole
+from viewer.model.atlas import Atlas
+from viewer.model.tree import Node, Value
 from viewer.outputs.scopes import Scopes
-from viewer.tree import Node, Value
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.graph_pb2 import GraphDef

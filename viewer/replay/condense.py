@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from safetensors.numpy import save
 
-from viewer.recording import PREFIX, Array, Recording
+from viewer.model.recording import PREFIX, Array, Recording
 from viewer.replay.plots import MOST_TOKENS, shown_tokens
 
 BUDGET = 12_000_000

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from viewer.recording import Array, Quantity, Recording, short
+from viewer.model.recording import Array, Quantity, Recording, short
 from viewer.replay.scales import Scale, fitted, scale_of
 
 INK, MUTED, PAPER, LINE = (27, 36, 48), (86, 98, 114), (255, 255, 255), (217, 221, 227)

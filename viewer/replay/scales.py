@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from viewer.recording import Quantity
+from viewer.model.recording import Quantity
 
 Array = npt.NDArray[Any]
 Kind = Literal["linear", "log", "signed"]

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from viewer.errors import TargetError
-from viewer.recording import Array, Recording
+from viewer.model.recording import Array, Recording
 from viewer.replay.plots import frame, maps_figure
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from exporter.parity.locate.flat import Flat
-from exporter.parity.metrics import Array
+from exporter.runtime.inlined import Inlined
+from exporter.runtime.session import Array
 from exporter.types import TORCH_DTYPES, Dtype, Source
 
 
 def wrong_constants(
-    flat: Flat, node: ir.Node, source: Source, dtype: Dtype
+    flat: Inlined, node: ir.Node, source: Source, dtype: Dtype
 ) -> tuple[str, ...]:
     """One sentence for each constant of a node that is none of its module's parameters.
 

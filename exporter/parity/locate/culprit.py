@@ -12,10 +12,10 @@ import onnx_ir as ir
 
 from exporter.parity.locate.constants import wrong_constants
 from exporter.parity.locate.finding import Finding, Operand
-from exporter.parity.locate.flat import Flat, is_data
 from exporter.parity.locate.match import Match, Point
-from exporter.parity.locate.origins import Origin
-from exporter.parity.metrics import Array
+from exporter.runtime.inlined import Inlined, is_data
+from exporter.runtime.origins import Origin
+from exporter.runtime.session import Array
 from exporter.types import Dtype, Source
 
 COUNTERPARTS: Mapping[str, tuple[str, ...]] = {
@@ -46,7 +46,7 @@ class Region:
         right: Values that equal their match.
     """
 
-    flat: Flat
+    flat: Inlined
     nodes: tuple[ir.Node, ...]
     last: ir.Value
     values: Mapping[ir.Value, Array]
@@ -123,7 +123,7 @@ def judge(region: Region, reference: Sequence[Point], source: Source, dtype: Dty
     )
 
 
-def stopped(flat: Flat, message: str) -> Finding | None:
+def stopped(flat: Inlined, message: str) -> Finding | None:
     """The node at which ONNX Runtime gave up, if its message names one of the file.
 
     Args:

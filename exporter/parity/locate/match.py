@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from exporter.parity.metrics import Array
+from exporter.runtime.session import Array
 
 
 @dataclass(frozen=True)

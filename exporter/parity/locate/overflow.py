@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 import torch
 
-from exporter.parity.locate.flat import enclosing
+from exporter.call import call
 from exporter.parity.locate.record import Heard, listening
-from exporter.parity.reference import call, loaded
+from exporter.parity.reference import loaded
+from exporter.runtime.inlined import enclosing
 from exporter.types import Source
 
 FP16_MAX = torch.finfo(torch.float16).max

@@ -16,10 +16,9 @@ import numpy as np
 import onnx_ir as ir
 import torch
 
-from exporter.parity.locate.flat import Flat, load_flat
-from exporter.parity.memory import give_back
-from exporter.parity.metrics import Array
-from exporter.parity.session import open_session
+from exporter.runtime.inlined import Inlined, load_inlined
+from exporter.runtime.memory import give_back
+from exporter.runtime.session import Array, open_session
 from exporter.types import Provider
 
 _HALVES = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
@@ -57,7 +56,7 @@ def overflows(
         provider: Where it runs.
         inputs: Graph inputs by name, for each run.
     """
-    flat = load_flat(onnx_path, frozenset())
+    flat = load_inlined(onnx_path, frozenset())
     watched = _watch(flat)
     if not watched:
         return [None for _ in inputs]
@@ -70,7 +69,7 @@ def overflows(
 
 
 def _first(
-    flat: Flat, watched: Mapping[str, ir.Value], peaks: Mapping[str, Array]
+    flat: Inlined, watched: Mapping[str, ir.Value], peaks: Mapping[str, Array]
 ) -> Overflow | None:
     for name, value in watched.items():
         if not np.isfinite(peaks[name]).all():
@@ -80,7 +79,7 @@ def _first(
     return None
 
 
-def _watch(flat: Flat) -> dict[str, ir.Value]:
+def _watch(flat: Inlined) -> dict[str, ir.Value]:
     """Replaces the graph's outputs by the largest magnitude of every half value."""
     watched: dict[str, ir.Value] = {}
     graph = flat.model.graph

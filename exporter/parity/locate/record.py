@@ -13,7 +13,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from exporter.parity.locate.origins import short_source
+from exporter.runtime.origins import short_source
 
 MODULE = "forward"
 

@@ -24,15 +24,14 @@ from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
 from exporter.parity.locate.culprit import Region, judge, stopped
 from exporter.parity.locate.finding import Finding, Location
-from exporter.parity.locate.flat import Flat, is_data, load_flat
 from exporter.parity.locate.match import Match, Point, distance
 from exporter.parity.locate.overflow import keep_in_fp32
 from exporter.parity.locate.points import points
 from exporter.parity.locate.ranges import overflows
-from exporter.parity.memory import give_back, peak_memory
-from exporter.parity.metrics import Array
 from exporter.parity.reference import loaded
-from exporter.parity.session import open_session
+from exporter.runtime.inlined import Inlined, is_data, load_inlined
+from exporter.runtime.memory import give_back, peak_memory
+from exporter.runtime.session import Array, open_session
 from exporter.types import Dtype, OnProgress, Progress, Provider, Source, quiet
 
 DEPARTS = 8.0
@@ -100,7 +99,7 @@ class _Search:
     def run(self) -> Location:
         blocks, reference = self._modules()
         self._step()
-        flat = load_flat(self.target.path, self.modules)
+        flat = load_inlined(self.target.path, self.modules)
         if len(flat.origins) < len(flat.nodes) / 2:  # names tell little: take every layer
             blocks = self.modules
             reference = self._ask(blocks)
@@ -148,7 +147,7 @@ class _Search:
         with loaded(target.source, target.dtype, keep_fp32=target.keep_fp32) as unet:
             return points(unet, target.inputs, target.dtype, outputs=outputs, calls=calls)
 
-    def _values(self, flat: Flat, values: Iterable[ir.Value]) -> dict[ir.Value, Array]:
+    def _values(self, flat: Inlined, values: Iterable[ir.Value]) -> dict[ir.Value, Array]:
         """One session: the values of the file on the target's input."""
         wanted = {value.name: value for value in values}
         session = open_session(
@@ -205,7 +204,7 @@ class _Search:
             )
         return list(found)
 
-    def _operator(self, flat: Flat, last: ir.Value) -> Finding:
+    def _operator(self, flat: Inlined, last: ir.Value) -> Finding:
         region = sorted(self._region(last), key=flat.order.__getitem__)
         touched = {flat.module(node) for node in region}
         touched |= {path.rpartition(".")[0] for path in touched}
@@ -225,7 +224,7 @@ class _Search:
             self.target.dtype,
         )
 
-    def _overflow(self, flat: Flat) -> ir.Node | None:
+    def _overflow(self, flat: Inlined) -> ir.Node | None:
         """The node whose half output leaves its range, which the CPU provider may hide."""
         if self.target.dtype == "fp32":
             return None
@@ -235,7 +234,7 @@ class _Search:
             return None
         return next(n for n in flat.nodes for v in n.outputs if v.name == found.value)
 
-    def _overflowed(self, flat: Flat, node: ir.Node) -> Finding:
+    def _overflowed(self, flat: Inlined, node: ir.Node) -> Finding:
         module = flat.module(node)
         near = {module, module.rpartition(".")[0]}
         asked = {m for m in self.modules if m in near or m.rpartition(".")[0] in near - {""}}
@@ -269,7 +268,7 @@ class _Search:
                 if best.floors <= DEPARTS:
                     self.right.add(value)
 
-    def _plain_departs(self, flat: Flat, values: Mapping[ir.Value, Array]) -> bool:
+    def _plain_departs(self, flat: Inlined, values: Mapping[ir.Value, Array]) -> bool:
         """Whether the file itself departs where its copy with extra outputs does not.
 
         Extra outputs keep ONNX Runtime from fusing across them: its optimiser is at fault.

@@ -1,36 +1,17 @@
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from exporter.pipeline import export
 from exporter.source import load_source
-from exporter.types import ExportRequest, Source
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny tensors gain nothing from threads and lose much on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from exporter.types import Source
 
 
 @pytest.fixture(scope="session")
 def tiny_source(tiny_pipeline: Path) -> Source:
     return load_source(str(tiny_pipeline))
-
-
-@pytest.fixture(scope="session")
-def folded(tmp_path_factory: pytest.TempPathFactory, tiny_pipeline: Path) -> Path:
-    """A tiny UNet as we write it; do not change it."""
-    target = tmp_path_factory.mktemp("folded") / "unet.onnx"
-    export(ExportRequest(target, model=str(tiny_pipeline), weights="copy", check=False))
-    return target
 
 
 class _Plain(torch.nn.Module):

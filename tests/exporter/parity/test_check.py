@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-import faults
 import pytest
 
 from exporter.errors import ProviderError, UsageError
-from exporter.parity import ParityCase, check
+from exporter.parity.cases import ParityCase
+from exporter.parity.check import check
 from exporter.types import Progress, Source
+from tests.exporter.parity import faults
 
 CASE = ParityCase(1, 16, 16, 7, 261.5)
 

@@ -3,17 +3,18 @@
 from pathlib import Path
 from typing import Any
 
-import faults
 import onnx_ir as ir
 import pytest
 from onnx_ir.passes.common import InlinePass
 
-from exporter.parity import ParityCase, check
-from exporter.parity.contract import read_contract
+from exporter.parity.cases import ParityCase
+from exporter.parity.check import check
 from exporter.parity.locate import locate
 from exporter.pipeline import export
+from exporter.runtime.contract import read_contract
 from exporter.source import load_source
 from exporter.types import ExportRequest, Source
+from tests.exporter.parity import faults
 
 CASE = ParityCase(1, 16, 16, 7, 261.5)
 

@@ -2,15 +2,16 @@
 
 from pathlib import Path
 
-import faults
 import onnx_ir as ir
 import pytest
 
 from exporter.errors import UsageError
-from exporter.parity import ParityCase, check
-from exporter.parity.contract import read_contract
+from exporter.parity.cases import ParityCase, fitted, refusal
+from exporter.parity.check import check
 from exporter.parity.locate import locate
+from exporter.runtime.contract import read_contract
 from exporter.types import Source
+from tests.exporter.parity import faults
 
 EVEN = ParityCase(1, 16, 24, 7, 261)
 
@@ -55,12 +56,12 @@ def test_what_a_file_takes_is_read_from_it(foreign: Path, tiny_source: Source) -
     assert contract.dtype == "fp32"
     assert contract.model is None
     contract.require(tiny_source)
-    assert contract.refusal(EVEN) == ""
-    assert contract.fitted(ParityCase(2, 8, 8, 7, 9.5, per_sample=True)) == ParityCase(
+    assert refusal(EVEN, contract) == ""
+    assert fitted(ParityCase(2, 8, 8, 7, 9.5, per_sample=True), contract) == ParityCase(
         2, 8, 8, 7, 9.0
     )
-    assert "whole batch" in contract.refusal(ParityCase(2, 16, 16, 7, 8, per_sample=True))
-    assert "integer" in contract.refusal(ParityCase(1, 16, 16, 7, 0.5))
+    assert "whole batch" in refusal(ParityCase(2, 16, 16, 7, 8, per_sample=True), contract)
+    assert "integer" in refusal(ParityCase(1, 16, 16, 7, 0.5), contract)
 
 
 def test_fixed_axes_refuse_other_sizes(foreign: Path, tmp_path: Path) -> None:
@@ -68,8 +69,8 @@ def test_fixed_axes_refuse_other_sizes(foreign: Path, tmp_path: Path) -> None:
     model.graph.inputs[0].shape = ir.Shape([2, 4, 16, 16])
     ir.save(model, tmp_path / "fixed.onnx")
     contract = read_contract(tmp_path / "fixed.onnx")
-    assert contract.refusal(ParityCase(2, 16, 16, 7, 1)) == ""
-    assert "fixed at [2, 4, 16, 16]" in contract.refusal(ParityCase(1, 16, 16, 7, 1))
+    assert refusal(ParityCase(2, 16, 16, 7, 1), contract) == ""
+    assert "fixed at [2, 4, 16, 16]" in refusal(ParityCase(1, 16, 16, 7, 1), contract)
 
 
 def test_a_model_with_other_inputs_is_refused(foreign: Path, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
+from exporter.denoising.conditions import text_embedding
 from exporter.parity.cases import ParityCase
-from exporter.parity.inputs import clean_latents, make_inputs, text_embedding
+from exporter.parity.inputs import clean_latents, make_inputs
 from exporter.source import load_source
 from exporter.types import Source
 

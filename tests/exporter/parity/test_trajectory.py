@@ -1,13 +1,13 @@
 from pathlib import Path
 from xml.etree import ElementTree
 
-import faults
 import pytest
 
-from exporter.parity import ParityCase
+from exporter.parity.cases import ParityCase
 from exporter.parity.render.svg import svg
 from exporter.parity.trajectory import SCHEDULERS, Trajectory, run_trajectories
 from exporter.types import Source
+from tests.exporter.parity import faults
 
 # diffusers' Euler hands a tensor to numpy without a copy argument
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

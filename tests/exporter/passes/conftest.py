@@ -4,14 +4,13 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 import pytest
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
+from tests.exporter.passes.running import random_feeds, run
+
 Parse = Callable[..., ir.Model]
 Rewrite = Callable[..., ir.Model]
-
-SIZES = {"B": 2, "H": 5, "W": 3, "HW": 15, "S": 4, "L": 6, "T": 1, "H/2": 3, "W/2": 2}
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def rewrite() -> Rewrite:
     """``rewrite(step, model)``: runs a pass and holds it to the pass contract.
 
     ``modified`` is told truly, the result is a valid graph in topological order and, in ONNX
-    Runtime on random inputs of the sizes above, computes what the model did before.
+    Runtime on random inputs of the sizes in ``running``, computes what the model did before.
     """
 
     def rewrite(step: Any, model: ir.Model, *, modified: bool = True) -> ir.Model:
@@ -40,8 +39,8 @@ def rewrite() -> Rewrite:
         cleaned = RemoveUnusedNodesPass()(result.model).model
         after = ir.to_proto(cleaned)
         onnx.checker.check_model(after, full_check=True)
-        feeds = _feeds(before)
-        for old, new in zip(_run(before, feeds), _run(after, feeds), strict=True):
+        feeds = random_feeds(before)
+        for old, new in zip(run(before, feeds), run(after, feeds), strict=True):
             np.testing.assert_allclose(new, old, rtol=1e-5, atol=1e-6)
         return cleaned
 
@@ -55,26 +54,3 @@ def op_types(model: ir.Model) -> list[str]:
 @pytest.fixture(name="op_types")
 def _op_types() -> Callable[[ir.Model], list[str]]:
     return op_types
-
-
-def _feeds(model: onnx.ModelProto) -> dict[str, Any]:
-    random = np.random.default_rng(0)
-    stored = {tensor.name for tensor in model.graph.initializer}
-    feeds = {}
-    for value in model.graph.input:
-        if value.name in stored:
-            continue
-        tensor = value.type.tensor_type
-        shape = [SIZES[d.dim_param] if d.dim_param else d.dim_value for d in tensor.shape.dim]
-        kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
-        feeds[value.name] = np.asarray(random.standard_normal(shape)).astype(kind)
-    return feeds
-
-
-def _run(model: onnx.ModelProto, feeds: dict[str, Any]) -> list[Any]:
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    return session.run(None, feeds)

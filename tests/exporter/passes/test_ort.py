@@ -10,7 +10,7 @@ from exporter.passes.ort.instance_norm import InstanceNorm
 from exporter.passes.ort.quick_gelu import QuickGelu
 from exporter.passes.ort.split_gelu import BiasSplitGelu
 from tests.exporter.contrib import spelled_out
-from tests.exporter.passes.conftest import _feeds, _run
+from tests.exporter.passes.running import random_feeds, run
 
 NORM = "GroupNormalization <num_groups = 2, epsilon = 0.001> (x, w, b)"
 
@@ -29,8 +29,8 @@ def fuse(parse):
         assert all(node.metadata_props["atlas.module"] == "m" for node in model.graph)
         spelled = ir.to_proto(spelled_out(result.model.clone()))
         spelled.opset_import[0].version = 24
-        feeds = _feeds(before)
-        for old, new in zip(_run(before, feeds), _run(spelled, feeds), strict=True):
+        feeds = random_feeds(before)
+        for old, new in zip(run(before, feeds), run(spelled, feeds), strict=True):
             np.testing.assert_allclose(new, old, rtol=1e-5, atol=1e-5)
         return result.model
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import pytest
-import torch
-from tinysd import (
+
+from exporter.pipeline import export
+from exporter.sample.plan import RecordRequest
+from exporter.sample.record import record
+from exporter.types import ExportRequest
+from tests.exporter.sample.tinysd import (
     STEPS,
     XL_POOLED,
     XL_WIDTH,
@@ -21,19 +25,7 @@ from tinysd import (
     save_vae,
 )
 
-from exporter.pipeline import export
-from exporter.sample.record import RecordRequest, record
-from exporter.types import ExportRequest
-
 Exported = Callable[..., Path]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
@@ -51,12 +43,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
         return made[key]
 
     return make
-
-
-@pytest.fixture(scope="session")
-def folded(exported: Exported, whole_pipeline: Path) -> Path:
-    """A tiny UNet like SD 1.5's as we write it; do not change it."""
-    return exported(str(whole_pipeline))
 
 
 @pytest.fixture(scope="session")

@@ -10,16 +10,17 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
-from probe import Found, listening
 
+from exporter.call import call
 from exporter.errors import UsageError
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
-from exporter.parity.reference import call, loaded
-from exporter.parity.session import open_session
+from exporter.parity.reference import loaded
+from exporter.runtime.session import open_session
 from exporter.sample.find import find_points
 from exporter.sample.instrument import Instrumented, instrument
 from exporter.source import load_source
+from tests.exporter.sample.probe import Found, listening
 
 CASE = ParityCase(2, 19, 14, 9, 321.0)
 

@@ -11,18 +11,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from probe import listening
-from tinysd import STEPS, Read, read
 
+from exporter.call import call
+from exporter.denoising.loop import denoise
 from exporter.errors import SourceError, TargetError, UsageError
-from exporter.parity.reference import call, loaded
+from exporter.parity.reference import loaded
 from exporter.sample.cli import main
-from exporter.sample.denoise import denoise
 from exporter.sample.instrument import instrument
 from exporter.sample.model import read_model
-from exporter.sample.record import RecordRequest, make_plan, record
+from exporter.sample.plan import RecordRequest, make_plan
+from exporter.sample.record import record
 from exporter.sample.recording import Recording
 from exporter.source import load_source
+from tests.exporter.sample.probe import listening
+from tests.exporter.sample.tinysd import STEPS, Read, read
 
 
 def test_everything_is_there(recorded: Read) -> None:
@@ -116,7 +118,7 @@ def test_recorded_maps_are_those_of_pytorch(
             return call(unet, fed)
 
         with listening(unet, points) as found:
-            for step in denoise(plan, predict):
+            for step in denoise(plan.loop, predict):
                 for index, attention in enumerate(points.attentions):
                     ours = recorded.tensors[f"attention.map.{index}"][step.index]
                     theirs = found["map", attention.module].reshape(ours.shape).numpy()

@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import expect
-from tinysd import STEPS
 
-from exporter.sample.record import RecordRequest
+from exporter.sample.plan import RecordRequest
 from exporter.sample.sweep import sweep
-from viewer import atlas, netron
-from viewer.recording import read_recording
-from viewer.server import Server
-from viewer.session import Session
+from tests.exporter.sample.tinysd import STEPS
+from viewer.model import atlas
+from viewer.model.recording import read_recording
+from viewer.serve import netron
+from viewer.serve.server import Server
+from viewer.serve.shown import Shown
 
 
 @pytest.fixture
@@ -23,8 +24,8 @@ def replay(eyes: Any) -> Any:
     servers = []
 
     def open_page(recording: Path, model: Path) -> Any:
-        session = Session((atlas.read(model),), recording=read_recording(recording))
-        servers.append(Server(session, netron.find()))
+        shown = Shown((atlas.read(model),), recording=read_recording(recording))
+        servers.append(Server(shown, netron.find()))
         servers[-1].start()
         return eyes.open(f"{servers[-1].url}recording", wait="timeline")
 

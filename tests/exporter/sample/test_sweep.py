@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import load_file
 
 from exporter.errors import UsageError
-from exporter.sample.record import RecordRequest
+from exporter.sample.plan import RecordRequest
 from exporter.sample.sweep import sweep
 
 

@@ -1,18 +1,13 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from viewer.atlas import Atlas, read
-
-needs_graphviz = pytest.mark.skipif(
-    shutil.which("neato") is None, reason="Graphviz is not installed"
-)
-HOSTILE = '<IMG SRC="/etc/passwd"/>"]; x [label=<script>alert(1)</script>\x01\n&'
+from tests.viewer.outputs.hostile import HOSTILE
+from viewer.model.atlas import Atlas, read
 
 
 @pytest.fixture(scope="session")

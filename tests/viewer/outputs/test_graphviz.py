@@ -6,7 +6,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tests.viewer.outputs.conftest import HOSTILE, needs_graphviz
+from tests.viewer.outputs.hostile import HOSTILE, needs_graphviz
 from viewer.errors import TargetError
 from viewer.outputs import graphviz
 from viewer.outputs.figures.dot import to_dot

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.viewer.outputs.conftest import needs_graphviz
+from tests.viewer.outputs.hostile import needs_graphviz
 from viewer.cli import main
 
 

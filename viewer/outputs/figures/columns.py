@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from viewer.atlas import Atlas
+from viewer.model.atlas import Atlas
 from viewer.outputs.figures.figure import Arrow, Box, Column
 
 _SIDES: dict[str, Column] = {"down": "left", "mid": "mid", "up": "right"}

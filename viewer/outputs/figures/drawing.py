@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from viewer.atlas import Atlas
+from viewer.model.atlas import Atlas
+from viewer.model.tree import Node
 from viewer.outputs.figures.figure import Box, Figure, Frame, count_text
 from viewer.outputs.figures.wiring import Closed, is_bookkeeping, wire
 from viewer.outputs.modules import find_module
 from viewer.outputs.roles import shown_role
-from viewer.tree import Node
 
 
 def draw(atlas: Atlas, depth: int, module: str = "") -> Figure:

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from viewer.model.sizes import Shape
+from viewer.model.tree import Flow
 from viewer.outputs.roles import LOOKS
-from viewer.sizes import Shape
-from viewer.tree import Flow
 
 OPERATORS = 1_000
 """A depth that no hierarchy reaches: everything is opened."""

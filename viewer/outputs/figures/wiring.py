@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import get_args
 
-from viewer.atlas import Atlas
+from viewer.model.atlas import Atlas
+from viewer.model.tree import Flow, Node, Tree, Value
 from viewer.outputs.figures.columns import columns
 from viewer.outputs.figures.figure import BUS, Arrow, Box, Bus, shape_text
 from viewer.outputs.skips import crossings
-from viewer.tree import Flow, Node, Tree, Value
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The Python denoising loop, diffusers' schedulers and what a UNet is conditioned on."""

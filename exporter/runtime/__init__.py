@@ -1,0 +1,1 @@
+"""ONNX Runtime under a written file: providers, sessions, memory, contract, inlined model."""

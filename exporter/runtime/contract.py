@@ -1,0 +1,145 @@
+"""What a file says it takes, read without its weights: ours or any with conventional names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+from exporter import metadata as meta
+from exporter.conditions.residuals import conditions_in, with_conditions
+from exporter.errors import UsageError
+from exporter.types import Dtype, Source
+
+_DTYPES: Mapping[int, Dtype] = {
+    onnx.TensorProto.FLOAT: "fp32",
+    onnx.TensorProto.FLOAT16: "fp16",
+    onnx.TensorProto.BFLOAT16: "bf16",
+}
+_INTEGERS = (onnx.TensorProto.INT64, onnx.TensorProto.INT32)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What one of our files says it was made from.
+
+    Attributes:
+        name: Preset, folder name or hub id.
+        random: Whether its weights are a preset's seeded ones.
+        seed: That seed.
+        revision: Hub commit, if any.
+    """
+
+    name: str
+    random: bool
+    seed: int
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The inputs of a file.
+
+    Attributes:
+        path: The file.
+        types: ``TensorProto`` element type by input name.
+        shapes: Axes by input name: a size where it is fixed, else its name or an empty text.
+        metadata: Metadata of the model.
+    """
+
+    path: Path
+    types: Mapping[str, int]
+    shapes: Mapping[str, tuple[int | str, ...]]
+    metadata: Mapping[str, str]
+
+    @property
+    def dtype(self) -> Dtype:
+        """What the file computes in, judged by ``sample``."""
+        return _DTYPES[self.types["sample"]]
+
+    @property
+    def keep_fp32(self) -> tuple[str, ...]:
+        """Modules that compute in float32 in a half file of ours."""
+        weights = json.loads(self.metadata.get(meta.PREFIX + "weights", "{}"))
+        return tuple(weights.get("keep_fp32", ()))
+
+    @property
+    def model(self) -> Model | None:
+        """What it was made from, if it is one of ours."""
+        name = self.metadata.get(meta.PREFIX + "model")
+        if not name:
+            return None
+        weights = json.loads(self.metadata.get(meta.PREFIX + "weights", "{}"))
+        return Model(
+            name,
+            weights.get("source") == "random",
+            int(weights.get("seed", 0)),
+            self.metadata.get(meta.PREFIX + "model.revision"),
+        )
+
+    def conditioned(self, source: Source) -> Source:
+        """The model with the inputs of those conditions that the file takes.
+
+        Raises:
+            UsageError: The model has no place for them.
+        """
+        return with_conditions(source, conditions_in(self.types))
+
+    def require(self, source: Source) -> None:
+        """Refuse a file with other inputs than the model.
+
+        Raises:
+            UsageError: Naming what is missing or unknown.
+        """
+        wanted = {spec.name for spec in source.inputs}
+        if wanted != set(self.types):
+            raise UsageError(
+                f"{self.path.name} has the inputs {', '.join(self.types)}",
+                f"{', '.join(sorted(wanted))}, as {source.name} takes",
+                "see --model",
+            )
+
+    @property
+    def integer_timestep(self) -> bool:
+        """Whether ``timestep`` is an integer in this file."""
+        return self.types["timestep"] in _INTEGERS
+
+    @property
+    def timestep_per_sample(self) -> bool:
+        """Whether ``timestep`` may be another for each sample."""
+        axes = self.shapes["timestep"]
+        return any(axis == "T" or "batch" in str(axis).lower() for axis in axes)
+
+
+def read_contract(path: Path) -> Contract:
+    """Read a file's inputs and metadata.
+
+    Raises:
+        UsageError: If it cannot be read, is no ONNX file, or has no ``sample``,
+            ``timestep``, or one of an unknown type.
+    """
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except (OSError, DecodeError) as error:
+        raise UsageError(f"cannot read {path}: {error}", "an .onnx file") from error
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    types = {value.name: value.type.tensor_type.elem_type for value in inputs}
+    shapes = {
+        value.name: tuple(
+            dim.dim_value if dim.HasField("dim_value") else dim.dim_param
+            for dim in value.type.tensor_type.shape.dim
+        )
+        for value in inputs
+    }
+    if not {"sample", "timestep"} <= set(types) or types["sample"] not in _DTYPES:
+        raise UsageError(
+            f"{path.name} has the inputs {', '.join(types) or 'none'}",
+            "a UNet's: a floating point sample, and timestep",
+        )
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    return Contract(path, types, shapes, metadata)

@@ -1,0 +1,24 @@
+"""The one writer: a temporary sibling first, then a rename."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from viewer.errors import TargetError
+
+
+def write_whole(target: Path, content: bytes) -> None:
+    """Writes a file complete or not at all; nothing half-written is left behind.
+
+    Raises:
+        TargetError: It cannot be written there.
+    """
+    sibling = target.with_name(f".{target.name}.part")
+    try:
+        sibling.write_bytes(content)
+        sibling.replace(target)
+    except OSError as error:
+        sibling.unlink(missing_ok=True)
+        raise TargetError(
+            f"{target} cannot be written ({error.strerror})", do="choose another place"
+        ) from error

@@ -1,0 +1,232 @@
+"""One .onnx as one frozen ``Atlas``: what every view of it is drawn from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from viewer.model import file as model_file
+from viewer.model import unet
+from viewer.model.expand import expand
+from viewer.model.flows import with_costs, with_flows
+from viewer.model.groups import grouped
+from viewer.model.rows import node_row, value_row
+from viewer.model.sizes import Nominal
+from viewer.model.tree import Node, Tree
+from viewer.model.unet import Attention, Block, Injection, Skip
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """A model ready to be seen; no weight has been read.
+
+    Attributes:
+        file: The .onnx and the files that belong to it.
+        metadata: The model's own metadata, as written.
+        nominal: Size at which shapes are numbers and costs are counted.
+        tree: The hierarchy and the flow of data.
+        blocks: The boxes of the U in the order in which data passes them.
+        skips: Connections across the U.
+        injections: Where the time enters.
+        attentions: Every attention with the provenance of Q, K and V.
+        missing: What the file does not say, one sentence each.
+    """
+
+    file: model_file.ModelFile
+    metadata: Mapping[str, str]
+    nominal: Nominal
+    tree: Tree
+    blocks: tuple[Block, ...]
+    skips: tuple[Skip, ...]
+    injections: tuple[Injection, ...]
+    attentions: tuple[Attention, ...]
+    missing: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What was exported, or the file's name."""
+        return self.metadata.get("atlas.model") or self.file.path.stem
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The diffusers config; empty when the file has none."""
+        return _json(self.metadata.get("atlas.model.config"))
+
+    @property
+    def weights(self) -> Mapping[str, Any]:
+        """Where the weights come from (docs/FORMAT.md, ``atlas.weights``)."""
+        return _json(self.metadata.get("atlas.weights"))
+
+    @property
+    def parity(self) -> Mapping[str, Any]:
+        """The exporter's verdict; empty when the file has none."""
+        return _json(self.metadata.get("atlas.parity"))
+
+    @cached_property
+    def params(self) -> int:
+        """Number of parameters."""
+        written = self.weights.get("parameters")
+        if isinstance(written, int):
+            return written
+        return sum(self.tree.nodes[node].params for node in self.tree.top)
+
+    @cached_property
+    def flops(self) -> int:
+        """Floating-point operations of one step at the nominal size."""
+        return sum(self.tree.nodes[node].flops or 0 for node in self.tree.top)
+
+    @cached_property
+    def parts(self) -> Mapping[str, tuple[int, ...]]:
+        """By role, the nodes that one steps through: ``cross_attention`` 7 of 16."""
+        found: dict[str, list[int]] = {}
+        for node in self.tree.nodes:
+            role = node.role
+            if not role or role in ("shape", "block", *unet.ATTENTION_ROLES):
+                continue
+            parent = self.tree.nodes[node.parent] if node.parent is not None else None
+            if role != "time_injection" and not (parent and parent.role == role):
+                found.setdefault(role, []).append(node.id)
+        for attention in self.attentions:
+            found.setdefault(attention.role, []).append(attention.node)
+        if self.injections:
+            found["time_injection"] = [i.nodes[-1] for i in self.injections]
+        return {role: tuple(ids) for role, ids in found.items()}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for the page; every text in it is untrusted.
+
+        Returns:
+            Text, numbers, lists and mappings: the model's facts, then ``values`` (rows of
+            name, shape, dtype, producer, flow), ``nodes``, ``blocks``, ``skips``,
+            ``injections``, ``attentions`` and ``roles`` (the steps of the legend).
+        """
+        tree, locations = self.tree, list(self.file.locations)
+        hidden = "atlas.model.config"
+        return {
+            "format": 1,
+            "name": self.name,
+            "file": self.file.path.name,
+            "class": self.metadata.get("atlas.model.class", ""),
+            "metadata": {key: text for key, text in self.metadata.items() if key != hidden},
+            "config": dict(self.config),
+            "parity": dict(self.parity),
+            "weights": dict(self.weights),
+            "nominal": vars(self.nominal),
+            "params": self.params,
+            "flops": self.flops,
+            "missing": list(self.missing),
+            "locations": locations,
+            "refused": dict(self.file.refused),
+            "inputs": list(tree.inputs),
+            "outputs": list(tree.outputs),
+            "top": list(tree.top),
+            "values": [value_row(value) for value in tree.values],
+            "nodes": [node_row(node, locations) for node in tree.nodes],
+            "blocks": [
+                vars(b) | {"parts": [vars(part) for part in b.parts]} for b in self.blocks
+            ],
+            "skips": [vars(skip) for skip in self.skips],
+            "injections": [vars(injection) for injection in self.injections],
+            "attentions": [vars(attention) for attention in self.attentions],
+            "roles": {role: list(ids) for role, ids in self.parts.items()},
+        }
+
+
+def read(path: Path) -> Atlas:
+    """Reads an .onnx file into an Atlas.
+
+    Args:
+        path: An .onnx file, annotated by the exporter (docs/FORMAT.md) or not.
+
+    Raises:
+        ModelError: The file cannot be opened or is not an ONNX model.
+    """
+    file = model_file.read(path)
+    metadata = dict(file.model.metadata_props)
+    nominal = _nominal(_json(metadata.get("atlas.model.config")))
+    tree = with_costs(with_flows(_guess_sides(grouped(expand(file.model)))), nominal)
+    found = unet.skips(tree)
+    tree = _mark_skips(tree, found)
+    blocks = unet.blocks(tree, found)
+    atlas = Atlas(
+        file,
+        metadata,
+        nominal,
+        tree,
+        blocks,
+        found,
+        unet.injections(tree),
+        unet.attentions(tree),
+        (),
+    )
+    return replace(atlas, missing=tuple(_missing(atlas)))
+
+
+def _json(text: str | None) -> Mapping[str, Any]:
+    try:
+        value = json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _nominal(config: Mapping[str, Any]) -> Nominal:
+    size = config.get("sample_size")
+    if isinstance(size, int) and not isinstance(size, bool) and 0 < size <= 4096:
+        return Nominal(height=size, width=size)
+    if isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) for n in size):
+        return Nominal(height=size[0], width=size[1])
+    return Nominal()
+
+
+_SIDES = (("down_blocks", "down"), ("mid_block", "mid"), ("up_blocks", "up"))
+
+
+def _guess_sides(tree: Tree) -> Tree:
+    """For files without our metadata: diffusers' module names tell the side."""
+    if any(node.side for node in tree.nodes):
+        return tree
+
+    def guessed(node: Node) -> Node:
+        parts = node.module.split(".")
+        side = next((side for name, side in _SIDES if name in parts), "")
+        return replace(node, side=side) if side else node
+
+    return replace(tree, nodes=tuple(guessed(node) for node in tree.nodes))
+
+
+def _mark_skips(tree: Tree, found: tuple[Skip, ...]) -> Tree:
+    crossing = {skip.value for skip in found}
+    values = tuple(replace(v, flow="skip") if v.id in crossing else v for v in tree.values)
+    return replace(tree, values=values)
+
+
+def _missing(atlas: Atlas) -> list[str]:
+    """Sentences for what a view cannot show, so that absence is never silent."""
+    tree = atlas.tree
+    sided = any("atlas.side" in node.metadata for node in tree.nodes)
+    drawn = any(block.kind in ("down", "mid", "up") for block in atlas.blocks)
+    unknown = sum(1 for value in tree.values if value.shape is None)
+    uncounted = sum(1 for node in tree.leaves if node.flops is None)
+    written = atlas.metadata.get("atlas.format")
+    said = (
+        (written is None, "No atlas.format: this file was not written by our exporter."),
+        (written not in (None, "1"), "atlas.format is newer than this viewer knows."),
+        (not any(node.role for node in tree.nodes), "No atlas.role: nothing is coloured."),
+        (not drawn, "No sides and no diffusers module names: the U cannot be drawn."),
+        (drawn and not sided, "No atlas.side: sides are read from diffusers module names."),
+        (not atlas.skips, "No atlas.skip: skip connections are not known."),
+        (
+            not any(node.kind == "call" for node in tree.nodes),
+            "No local functions: modules are grouped here, and Netron draws the graph flat.",
+        ),
+        (atlas.file.inferred, "Shapes were inferred by onnx.shape_inference on opening."),
+        (unknown > 0, f"{unknown} of {len(tree.values)} values have no shape."),
+        (uncounted > 0, f"{uncounted} of {len(tree.leaves)} operators have no FLOPs count."),
+        (tree.truncated, "The graph is too large: calls beyond the limit stay closed."),
+    )
+    return [text for is_so, text in said if is_so] + list(atlas.file.refused.values())

@@ -1,0 +1,79 @@
+"""Two passes over a ``Tree``: which path each value belongs to, and what each node costs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from viewer.model.sizes import Nominal, flops
+from viewer.model.tree import ABSENT, Flow, Node, Tree
+
+_INPUT_FLOWS: dict[str, Flow] = {
+    "sample": "image",
+    "timestep": "time",
+    "timesteps": "time",
+    "timestep_cond": "time",
+    "class_labels": "time",
+    "text_embeds": "time",
+    "time_ids": "time",
+    "encoder_hidden_states": "text",
+}
+
+
+def with_flows(tree: Tree) -> Tree:
+    """Follows the graph inputs: what depends on the image is image, the rest time or text.
+
+    ``Shape`` reads no data, so nothing flows through it.
+    """
+    flow: dict[int, Flow] = {
+        value: _INPUT_FLOWS.get(tree.values[value].name, "image") for value in tree.inputs
+    }
+    for node in tree.leaves:
+        seen = {flow.get(value, "shape") for value in node.inputs if value >= 0}
+        result = _join(seen) if node.op not in ("Shape", "Size") else "shape"
+        flow.update(dict.fromkeys(node.outputs, result))
+    values = tuple(replace(v, flow=flow.get(v.id, "shape")) for v in tree.values)
+    return replace(tree, values=values)
+
+
+def _join(seen: set[Flow]) -> Flow:
+    for flow in ("image", "time", "text"):
+        if flow in seen:
+            return flow
+    return "shape"
+
+
+def with_costs(tree: Tree, nominal: Nominal) -> Tree:
+    """Counts FLOPs of every operator and sums them, and the parameters, up the hierarchy."""
+    nodes = list(tree.nodes)
+    for node in reversed(tree.nodes):  # children before parents
+        if node.kind == "op":
+            params = sum(math.prod(w.shape) for w in node.weights if w.parameter)
+            nodes[node.id] = replace(node, params=params, flops=_cost(tree, node, nominal))
+            continue
+        inside = [nodes[child] for child in node.children]
+        written = node.metadata.get("atlas.params", "")
+        counted = sum(child.params for child in inside)
+        nodes[node.id] = replace(
+            node,
+            params=int(written) if written.isdigit() else counted,
+            flops=sum(child.flops or 0 for child in inside),
+        )
+    return replace(tree, nodes=tuple(nodes))
+
+
+def _cost(tree: Tree, node: Node, nominal: Nominal) -> int | None:
+    if node.domain not in ("", "com.microsoft"):  # the latter is ONNX Runtime's
+        return None
+    weights = iter(node.weights)
+    inputs: list[tuple[int, ...] | None] = []
+    for value in node.inputs:
+        if value >= 0:
+            inputs.append(nominal.shape(tree.values[value].shape))
+        elif value == ABSENT:
+            inputs.append(None)
+        else:
+            weight = next(weights, None)
+            inputs.append(weight.shape if weight is not None else None)
+    outputs = [nominal.shape(tree.values[value].shape) for value in node.outputs]
+    return flops(node.op, inputs, outputs, node.attributes)

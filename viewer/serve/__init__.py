@@ -1,0 +1,1 @@
+"""Pages: served, as one file, or drawn by a browser without a window."""

@@ -1,0 +1,293 @@
+"""The pages of one viewer, on loopback unless asked otherwise."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import queue
+import re
+import secrets
+import threading
+from collections.abc import Callable
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, BinaryIO
+
+from viewer.errors import TargetError, ViewerError
+from viewer.model.compare import weights
+from viewer.serve import netron, offline, pages
+from viewer.serve.shown import Shown
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_ANYWHERE = {"0.0.0.0", "::", ""}
+_RANGE = re.compile(r"^bytes=(\d+)-(\d+)$")
+_PIECE = 1 << 20
+_UPLOAD_LIMIT = 1 << 29
+
+
+class Server(ThreadingHTTPServer):
+    """One viewer; several can live in one process, for nothing is kept on a class.
+
+    Args:
+        shown: What to show.
+        pages: Netron's installed pages.
+        host: Address to listen on.
+        port: Port, 0 for any free one.
+
+    Raises:
+        TargetError: The address cannot be listened on.
+    """
+
+    daemon_threads = True
+    allow_reuse_address = os.name != "nt"
+
+    def __init__(
+        self, shown: Shown, pages: netron.Netron, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
+        self.shown, self.pages, self.host = shown, pages, host.lower()
+        self.token = secrets.token_urlsafe(24)
+        self.uploads: queue.Queue[bytes] = queue.Queue()
+        if ":" in host:
+            import socket
+
+            self.address_family = socket.AF_INET6
+        try:
+            super().__init__((host, port), Handler)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise TargetError(
+                f"cannot listen on {host}:{port} ({reason})", do="try another --port"
+            ) from error
+
+    @property
+    def url(self) -> str:
+        """Where a browser finds it."""
+        host, port = self.server_address[:2]
+        name = "127.0.0.1" if host in _ANYWHERE else str(host)
+        return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+
+    def start(self) -> threading.Thread:
+        """Serves from a thread of its own until ``close``."""
+        thread = threading.Thread(target=self.serve_forever, args=(0.1,), daemon=True)
+        thread.start()
+        return thread
+
+    def close(self) -> None:
+        """Stops serving and frees the port."""
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle is no error of ours; others are raised."""
+        import sys
+
+        error = sys.exc_info()[1]
+        if not isinstance(error, (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
+
+    def knows(self, host: str | None) -> bool:
+        """Whether a Host header names this server: a foreign name may be DNS rebinding."""
+        if host is None:
+            return False
+        name, _, port = host.rpartition(":")
+        if not port.isdigit() or int(port) != self.server_address[1]:
+            return False
+        name = name.strip("[]").lower()
+        bound = str(self.server_address[0])
+        if name in ("localhost", "127.0.0.1", "::1", bound, self.host):
+            return True
+        return bound in _ANYWHERE and _is_address(name)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers one connection; every path it serves is in ``ROUTES``."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    server_version = "UNetAtlas"
+    sys_version = ""
+    timeout = 60
+
+    def do_GET(self) -> None:
+        """Serves a page, a payload or a range of a weight file."""
+        self._route("GET")
+
+    def do_POST(self) -> None:
+        """Takes a figure drawn by a headless browser that knows this viewer's token."""
+        self._route("POST")
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Silent: what a browser asks for is of no interest on the terminal."""
+
+    def _route(self, method: str) -> None:
+        if not self.server.knows(self.headers.get("Host")):
+            self._text(HTTPStatus.MISDIRECTED_REQUEST, "unknown Host")
+            return
+        if self._is_from_elsewhere():
+            self._text(HTTPStatus.FORBIDDEN, "not for other sites")
+            return
+        path = self.path.split("?", 1)[0]
+        for verb, pattern, answer in ROUTES:
+            match = pattern.fullmatch(path)
+            if match and verb == method:
+                try:
+                    answer(self, *match.groups())
+                except IndexError:
+                    self._text(HTTPStatus.NOT_FOUND, "no such model")
+                except ViewerError as error:
+                    self._text(HTTPStatus.NOT_FOUND, str(error))
+                return
+        self._text(HTTPStatus.NOT_FOUND, "not found")
+
+    def _is_from_elsewhere(self) -> bool:
+        """Whether another site's page asks, rather than a person following a link."""
+        site = self.headers.get("Sec-Fetch-Site", "none")
+        return site not in ("none", "same-origin") and (
+            self.headers.get("Sec-Fetch-Mode") != "navigate"
+        )
+
+    def _page(self) -> None:
+        about = self.server.shown.about(netron=self.server.pages.version)
+        self._html(pages.served("page", about))
+
+    def _web(self, name: str) -> None:
+        kind = netron.content_type(name)
+        file = pages.WEB / name
+        if kind is None or not file.is_file():
+            self._text(HTTPStatus.NOT_FOUND, "not found")
+            return
+        self._bytes(file.read_bytes(), kind, POLICY)
+
+    def _atlas(self, index: str) -> None:
+        self._bytes(self.server.shown.atlases[int(index)], "application/json", POLICY)
+
+    def _netron(self, index: str, name: str) -> None:
+        file = self.server.shown.models[int(index)].file
+        if name == "model.onnx":
+            self._bytes(file.content, "application/octet-stream", POLICY)
+        elif name in ("", "index.html"):
+            page = self.server.pages.index(file.path.name)
+            self._bytes(page, "text/html; charset=utf-8", netron.POLICY)
+        elif name in self.server.pages.files:
+            kind = netron.content_type(name) or "application/octet-stream"
+            self._bytes((self.server.pages.folder / name).read_bytes(), kind, netron.POLICY)
+        else:
+            self._text(HTTPStatus.NOT_FOUND, "not found")
+
+    def _data(self, index: str, number: str) -> None:
+        file = self.server.shown.models[int(index)].file
+        location = list(file.locations)[int(number)]
+        self._range(lambda: file.open(location))
+
+    def _range(self, opening: Callable[[], BinaryIO]) -> None:
+        match = _RANGE.match(self.headers.get("Range") or "")
+        if match is None:
+            self._text(HTTPStatus.BAD_REQUEST, "ask for one tensor: Range: bytes=first-last")
+            return
+        first, last = int(match[1]), int(match[2])
+        with opening() as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if not first <= last < size:
+                self._text(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, f"{size} bytes")
+                return
+            self._head(HTTPStatus.PARTIAL_CONTENT, "application/octet-stream", POLICY)
+            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
+            self.send_header("Content-Length", str(last - first + 1))
+            self.end_headers()
+            self._stream(stream, first, last - first + 1)
+
+    def _replay(self) -> None:
+        shown = self.server.shown
+        about = {"models": len(shown.models), "file": shown.recorded().path.name}
+        self._html(pages.served("replay", about))
+
+    def _recorded(self) -> None:
+        path = self.server.shown.recorded().path
+        self._range(lambda: path.open("rb"))
+
+    def _stream(self, stream: BinaryIO, offset: int, left: int) -> None:
+        stream.seek(offset)
+        while left:
+            piece = stream.read(min(left, _PIECE))
+            if not piece:
+                raise ConnectionAbortedError("the file shrank while it was read")
+            self.wfile.write(piece)
+            left -= len(piece)
+
+    def _compare(self) -> None:
+        self._json(self.server.shown.comparison)
+
+    def _weights(self) -> None:
+        models = self.server.shown.models
+        self._json(weights(models[0], models[1]))
+
+    def _upload(self, token: str) -> None:
+        length = self.headers.get("Content-Length") or ""
+        fits = length.isdigit() and int(length) <= _UPLOAD_LIMIT
+        if not secrets.compare_digest(token, self.server.token) or not fits:
+            self._text(HTTPStatus.FORBIDDEN, "no")
+            return
+        self.server.uploads.put(self.rfile.read(int(length)))
+        self._text(HTTPStatus.OK, "thanks")
+
+    def _offline(self) -> None:
+        self._html(offline.page(self.server.shown).encode())
+
+    def _html(self, page: bytes) -> None:
+        self._bytes(page, "text/html; charset=utf-8", POLICY)
+
+    def _json(self, value: Any) -> None:
+        self._bytes(json.dumps(value, default=str).encode(), "application/json", POLICY)
+
+    def _text(self, status: HTTPStatus, text: str) -> None:
+        self.close_connection = self.command != "GET"
+        self._bytes(text.encode(errors="replace"), "text/plain; charset=utf-8", POLICY, status)
+
+    def _bytes(
+        self, content: bytes, kind: str, policy: str, status: HTTPStatus = HTTPStatus.OK
+    ) -> None:
+        self._head(status, kind, policy)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _head(self, status: HTTPStatus, kind: str, policy: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Security-Policy", policy)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+        self.send_header("Cache-Control", "no-cache")
+        if kind.startswith("text/html"):
+            # Netron asks a foreign host for the visitor's country unless consent is known.
+            self.send_header("Set-Cookie", "consent=1; Path=/; SameSite=Strict")
+
+
+ROUTES: tuple[tuple[str, re.Pattern[str], Callable[..., None]], ...] = (
+    ("GET", re.compile(r"/"), Handler._page),
+    ("GET", re.compile(r"/web/((?:page|netron|replay)/[\w-]+\.\w+)"), Handler._web),
+    ("GET", re.compile(r"/m/(\d{1,2})/atlas\.json"), Handler._atlas),
+    ("GET", re.compile(r"/m/(\d{1,2})/data/(\d{1,4})"), Handler._data),
+    ("GET", re.compile(r"/m/(\d{1,2})/netron/([\w.-]*)"), Handler._netron),
+    ("GET", re.compile(r"/compare\.json"), Handler._compare),
+    ("GET", re.compile(r"/compare/weights\.json"), Handler._weights),
+    ("GET", re.compile(r"/offline\.html"), Handler._offline),
+    ("GET", re.compile(r"/recording"), Handler._replay),
+    ("GET", re.compile(r"/recording/data"), Handler._recorded),
+    ("POST", re.compile(r"/export/([\w-]+)"), Handler._upload),
+)

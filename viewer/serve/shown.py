@@ -1,0 +1,63 @@
+"""What one viewer shows, as bytes ready to be sent to its pages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from viewer.errors import RecordingError
+from viewer.model.atlas import Atlas
+from viewer.model.compare import compare
+from viewer.model.recording import Recording
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One model, or two to compare.
+
+    Attributes:
+        models: Read atlases.
+        report: A parity report with errors per module; empty when there is none.
+        recording: What the first model did while it sampled, if that was recorded.
+    """
+
+    models: tuple[Atlas, ...]
+    report: Mapping[str, Any] = field(default_factory=dict)
+    recording: Recording | None = None
+
+    @cached_property
+    def atlases(self) -> tuple[bytes, ...]:
+        """Each model's payload as JSON."""
+        return tuple(_dump(atlas.to_json()) for atlas in self.models)
+
+    @cached_property
+    def comparison(self) -> Mapping[str, Any] | None:
+        """What differs between two models; None when there is one."""
+        if len(self.models) < 2:
+            return None
+        return compare(self.models[0], self.models[1])
+
+    def recorded(self) -> Recording:
+        """The recording.
+
+        Raises:
+            RecordingError: There is none.
+        """
+        if self.recording is None:
+            raise RecordingError("no recording is shown", do="see --recording")
+        return self.recording
+
+    def about(self, **more: Any) -> dict[str, Any]:
+        """What the page needs before anything else."""
+        names = [{"name": m.name, "file": m.file.path.name} for m in self.models]
+        recording = self.recording is not None
+        return {"models": names, "report": dict(self.report), "recording": recording, **more}
+
+
+def _dump(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str).encode(
+        errors="replace"
+    )

@@ -1,0 +1,89 @@
+// Numbers and shapes as people read them.
+
+const COUNTS = [
+  [1e12, "T"],
+  [1e9, "B"],
+  [1e6, "M"],
+  [1e3, "k"],
+];
+const UNITS = [
+  [1e12, "T"],
+  [1e9, "G"],
+  [1e6, "M"],
+  [1e3, "k"],
+];
+
+// Parameters are counted in thousands, millions and billions.
+export function compact(value, units = COUNTS) {
+  for (const [size, unit] of units) {
+    if (value >= size) {
+      const scaled = value / size;
+      return `${scaled.toFixed(scaled < 100 ? 1 : 0)} ${unit}`;
+    }
+  }
+  return `${value}`;
+}
+
+export function flopsText(value) {
+  const text = compact(value, UNITS);
+  return text.includes(" ") ? `${text}FLOPs` : `${text} FLOPs`;
+}
+
+export function share(part, whole) {
+  if (!whole) {
+    return "–";
+  }
+  const percent = (100 * part) / whole;
+  return percent > 0 && percent < 0.1 ? "< 0.1 %" : `${percent.toFixed(1)} %`;
+}
+
+// As viewer/sizes.py: H/2 is ceil(H/2), HW/4 is ceil(H/2) * ceil(W/2).
+export function dimension(dim, nominal) {
+  if (typeof dim === "number") {
+    return dim;
+  }
+  const known = {
+    B: nominal.batch,
+    T: nominal.batch,
+    H: nominal.height,
+    W: nominal.width,
+    S: nominal.tokens,
+  };
+  let product = 1;
+  for (const factor of `${dim}`.replace(/[()\s]/g, "").split("*")) {
+    const match = /^([A-Za-z_]\w*|\d+)(?:\/(\d+))?$/.exec(factor);
+    if (!match) {
+      return dim;
+    }
+    const divisor = Number(match[2] ?? 1);
+    if (/^\d+$/.test(match[1])) {
+      product *= Number(match[1]);
+    } else if (match[1] === "HW") {
+      const side = Math.sqrt(divisor);
+      product *= Math.ceil(known.H / side) * Math.ceil(known.W / side);
+    } else if (match[1] in known) {
+      product *= Math.ceil(known[match[1]] / divisor);
+    } else {
+      return dim;
+    }
+  }
+  return product;
+}
+
+export function shapeText(shape, nominal) {
+  if (!shape) {
+    return "?";
+  }
+  if (shape.length === 0) {
+    return "scalar";
+  }
+  return shape.map((dim) => (nominal ? dimension(dim, nominal) : dim) ?? "?").join("×");
+}
+
+export function plural(count, noun) {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
+export function small(value) {
+  return value === 0 ? "0" : Number(value).toExponential(1);
+}
