@@ -28,7 +28,6 @@ from exporter.inputs import with_halves
 from exporter.parity.cases import ParityCase
 from exporter.parity.check import check
 from exporter.parity.inputs import make_inputs
-from exporter.parity.locate import locate
 from exporter.runtime.contract import read_contract
 from exporter.runtime.session import Session, open_session
 from exporter.source import load_source
@@ -180,7 +179,7 @@ def test_a_real_controlnet_drives_the_file(files, sessions) -> None:
     assert np.abs(ours - reference).max() < 1e-5
 
 
-def test_a_residual_on_the_wrong_skip_fails_and_is_named(files: Files) -> None:
+def test_a_residual_on_the_wrong_skip_fails(files: Files) -> None:
     def exchange(model: ir.Model) -> None:
         first, second = (sums(model)[f"{SKIPS}_{index}"] for index in (0, 1))
         a, b = first.inputs[1], second.inputs[1]
@@ -190,10 +189,6 @@ def test_a_residual_on_the_wrong_skip_fails_and_is_named(files: Files) -> None:
     wrong = faults.inject(files.conditioned, files.plain.with_name("wrong.onnx"), exchange)
     report = check(wrong, files.source, cases=CASES[1:], provider="cpu")
     assert not report.passed
-    found = locate(wrong, files.source, CASES[1], provider="cpu").finding
-    assert found is not None
-    assert (found.operator, found.role) == ("Add", "condition")
-    assert found.node in (f"{SKIPS}_0/Add", f"{SKIPS}_1/Add")
 
 
 def sums(model: ir.Model) -> dict[str, ir.Node]:
@@ -232,7 +227,7 @@ def test_contract_tells_conditions_from_inputs(files: Files) -> None:
     with pytest.raises(UsageError, match="additional_residual"):
         contract.require(bare)
     contract.require(contract.conditioned(bare))
-    assert contract.conditioned(bare) == files.source
+    assert contract.conditioned(bare).inputs == files.source.inputs
     assert conditions_in(read_contract(files.plain).types) == ()
 
 
