@@ -15,6 +15,7 @@ from exporter.errors import CheckpointError, ConfigError, UsageError
 from exporter.pipeline import export
 from exporter.runtime.contract import read_contract
 from exporter.sample.model import read_model
+from exporter.sampler.plan import SamplerRequest, make_plan
 from exporter.source import load_source
 from exporter.types import ExportRequest
 from exporter.weights.original import Original
@@ -149,16 +150,11 @@ def test_what_it_predicts_is_taken_or_read_off_a_mark(make_unet, tmp_path) -> No
     )
     assert load_source(str(marked)).prediction == "v_prediction"
     target = tmp_path / "taken.onnx"
-    export(
-        ExportRequest(
-            target,
-            model=str(tmp_path / "silent.safetensors"),
-            check=False,
-            prediction="epsilon",
-        )
-    )
-    assert read_contract(target).metadata["atlas.prediction"] == "epsilon"
-    assert read_model(target).prediction == "epsilon"
+    model = str(tmp_path / "silent.safetensors")
+    export(ExportRequest(target, model=model, check=False, prediction="v_prediction"))
+    assert read_contract(target).metadata["atlas.prediction"] == "v_prediction"
+    assert read_model(target).prediction == "v_prediction"
+    assert make_plan(SamplerRequest(tmp_path / "s.onnx", target, "ddim")).family.velocity
 
 
 def test_loaded_module_is_the_unet(case) -> None:
