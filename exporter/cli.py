@@ -32,6 +32,8 @@ examples:
       a hub id; token and cache as everywhere in Hugging Face
   python -m exporter my-pipeline/unet.onnx --model my-pipeline
       a local diffusers folder; no weight is copied, the file points into the checkpoint
+  python -m exporter style.onnx --model style.safetensors
+      a single-file checkpoint in the original layout; its UNet is linked where it lies
   python -m exporter fine-tunes --all fine-tunes
       every checkpoint in a folder: one trace, one proof each
   python -m exporter unet.onnx --flat --opset 23 --report report.json
@@ -169,6 +171,8 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
         seed=arguments.seed,
         keep_fp32=tuple(arguments.keep_fp32),
         optimize=arguments.optimize,
+        prediction=arguments.prediction,
+        conditions=tuple(arguments.conditions),
     )
 
 
@@ -206,8 +210,8 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="sd15",
         metavar="WHAT",
-        help="hub id, local diffusers folder (a pipeline's or the UNet's own), or preset "
-        "(default: sd15)",
+        help="hub id, local diffusers folder (a pipeline's or the UNet's own), a .safetensors "
+        "checkpoint of Stable Diffusion 1, 2, XL or refiner, or preset (default: sd15)",
     )
     group.add_argument(
         "--all",
@@ -225,6 +229,12 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--subfolder", default="unet", help="of a pipeline (default: unet)")
     group.add_argument("--revision", help="hub branch, tag or commit")
     group.add_argument("--variant", help="weights variant, e.g. fp16")
+    group.add_argument(
+        "--prediction",
+        choices=("epsilon", "v_prediction", "sample"),
+        help="what the model predicts, written into the file for whoever samples with it; "
+        "weights do not tell, and the graph is the same",
+    )
     group.add_argument(
         "--seed", type=int, default=0, help="of a preset's random weights (default: 0)"
     )
@@ -252,6 +262,15 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="a module that computes in fp32 in a half precision graph; repeatable",
     )
+    for condition, whose in (("controlnet", "a ControlNet's"), ("adapter", "a T2I-Adapter's")):
+        group.add_argument(
+            f"--{condition}-inputs",
+            dest="conditions",
+            action="append_const",
+            const=condition,
+            default=[],
+            help=f"take {whose} residuals as inputs; zeros are off (docs/CONDITIONS.md)",
+        )
     group.add_argument("--flat", action="store_true", help="no functions: one flat graph")
     group.add_argument(
         "--optimize",
