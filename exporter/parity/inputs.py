@@ -16,6 +16,7 @@ import torch
 
 from exporter.denoising.conditions import guidance_embedding, text_embedding, time_ids
 from exporter.denoising.schedules import schedule_of
+from exporter.inputs import with_halves
 from exporter.parity.cases import ParityCase
 from exporter.parity.conditions import conditions, contrasted
 from exporter.types import TORCH_DTYPES, Dtype, InputSpec, Source
@@ -36,6 +37,7 @@ def make_inputs(case: ParityCase, source: Source, dtype: Dtype) -> dict[str, tor
     random = torch.Generator().manual_seed(case.seed * 1_000_003 + zlib.crc32(name))
     sizes = {"B": case.batch, "H": case.height, "W": case.width, "S": case.tokens}
     sizes["T"] = len(case.timesteps)
+    sizes = with_halves(sizes)
     made = {}
     for spec in source.inputs:
         shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.shape)
@@ -67,7 +69,8 @@ def _make(
         classes = int(source.config.get("num_class_embeds") or 1)
         first = torch.randint(0, classes, (1,), generator=random)
         return (first + torch.arange(shape[0])) % classes
-    return torch.randn(shape, generator=random)  # text_embeds: a projection, about unit normal
+    # text_embeds, a projection, is about unit normal; a residual is made as large as the skip
+    return torch.randn(shape, generator=random)
 
 
 def _time_ids(count: int, random: torch.Generator) -> torch.Tensor:
