@@ -41,6 +41,32 @@ export function standalone(figure) {
   return { svg: new XMLSerializer().serializeToString(copy), background, width, height };
 }
 
+// The same figure with a line below it that no crop of the page can lose.
+export function stamped(figure, note) {
+  if (!note) {
+    return figure;
+  }
+  const { documentElement: root } = new DOMParser().parseFromString(
+    figure.svg,
+    "image/svg+xml",
+  );
+  const [left, top, width, height] = root.getAttribute("viewBox").split(" ").map(Number);
+  const grown = height + 20;
+  root.setAttribute("viewBox", `${left} ${top} ${width} ${grown}`);
+  root.setAttribute("height", (figure.height * grown) / height);
+  const text = document.createElementNS("http://www.w3.org/2000/svg", "text");
+  const look = { x: left + 8, y: top + grown - 6, fill: "#b3261e", "font-size": 12 };
+  Object.entries(look).forEach(([name, value]) => text.setAttribute(name, value));
+  text.setAttribute("font-family", "sans-serif");
+  text.textContent = note;
+  root.append(text);
+  return {
+    ...figure,
+    svg: new XMLSerializer().serializeToString(root),
+    height: (figure.height * grown) / height,
+  };
+}
+
 // The longest side of a PNG: what browsers draw without complaint.
 const LONGEST = 8192;
 
