@@ -41,30 +41,22 @@ export function standalone(figure) {
   return { svg: new XMLSerializer().serializeToString(copy), background, width, height };
 }
 
-// The same figure with a line below it that no crop of the page can lose.
+// The same figure with a line of ours below it. It stays text: what is parsed under the page's
+// policy would lose its styles.
 export function stamped(figure, note) {
   if (!note) {
     return figure;
   }
-  const { documentElement: root } = new DOMParser().parseFromString(
-    figure.svg,
-    "image/svg+xml",
-  );
-  const [left, top, width, height] = root.getAttribute("viewBox").split(" ").map(Number);
-  const grown = height + 20;
-  root.setAttribute("viewBox", `${left} ${top} ${width} ${grown}`);
-  root.setAttribute("height", (figure.height * grown) / height);
-  const text = document.createElementNS("http://www.w3.org/2000/svg", "text");
-  const look = { x: left + 8, y: top + grown - 6, fill: "#b3261e", "font-size": 12 };
-  Object.entries(look).forEach(([name, value]) => text.setAttribute(name, value));
-  text.setAttribute("font-family", "sans-serif");
-  text.textContent = note;
-  root.append(text);
-  return {
-    ...figure,
-    svg: new XMLSerializer().serializeToString(root),
-    height: (figure.height * grown) / height,
-  };
+  const [, box] = /viewBox="([^"]*)"/.exec(figure.svg);
+  const [left, top, width, height] = box.split(" ").map(Number);
+  const [grown, tall] = [height + 20, (figure.height * (height + 20)) / height];
+  const place = `x="${left + 8}" y="${top + grown - 6}"`;
+  const text = `<text ${place} fill="#b3261e" font-size="12" font-family="sans-serif">${note}</text>`;
+  const svg = figure.svg
+    .replace(`viewBox="${box}"`, `viewBox="${left} ${top} ${width} ${grown}"`)
+    .replace(/ height="[^"]*"/, ` height="${tall}"`)
+    .replace(/<\/svg>$/, `${text}</svg>`);
+  return { ...figure, svg, height: tall };
 }
 
 // The longest side of a PNG: what browsers draw without complaint.
