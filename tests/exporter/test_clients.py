@@ -99,7 +99,8 @@ class _Eager(OnnxRuntimeModel):
     def __call__(self, **inputs):
         with torch.inference_mode(), self.mode:
             tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
-            return [self.unet(**tensors, return_dict=False)[0].float().numpy()]
+            output = self.unet(**tensors, return_dict=False)[0]
+            return [output.numpy().astype(np.float32)]
 
 
 def _load(folder):
