@@ -198,3 +198,4 @@ class ExportRequest:
     seed: int = 0
     keep_fp32: tuple[str, ...] = field(default=())
     optimize: Optimize | None = None
+    cache: bool = True
