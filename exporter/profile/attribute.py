@@ -81,7 +81,7 @@ def _behind(
             continue
         found.add(node)
         for value in node.inputs:
-            name = value.name if value is not None else None
+            name = (value.name if value is not None else None) or ""
             if name in producers and name not in boundary:
                 stack.append(producers[name])
     return found
