@@ -28,6 +28,7 @@ from exporter.inputs import with_halves
 from exporter.parity.cases import ParityCase
 from exporter.parity.check import check
 from exporter.parity.inputs import make_inputs
+from exporter.parity.subject import Subject
 from exporter.runtime.contract import read_contract
 from exporter.runtime.session import Session, open_session
 from exporter.source import load_source
@@ -60,6 +61,10 @@ class Files:
     source: Source
     plain: Path
     conditioned: Path
+
+    @property
+    def subject(self) -> Subject:
+        return Subject(self.source, "fp32", provider="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +126,7 @@ def test_shapes_are_those_that_an_adapter_makes(config, kind, downscale) -> None
 
 
 def test_file_is_proven_with_everything_on(files: Files) -> None:
-    report = check(files.conditioned, files.source, cases=CASES, provider="cpu")
+    report = check(files.conditioned, files.subject, cases=CASES)
     assert [case.verdict for case in report.cases if not case.passed] == []
 
 
@@ -187,7 +192,7 @@ def test_a_residual_on_the_wrong_skip_fails(files: Files) -> None:
         second.replace_input_with(1, a)
 
     wrong = faults.inject(files.conditioned, files.plain.with_name("wrong.onnx"), exchange)
-    report = check(wrong, files.source, cases=CASES[1:], provider="cpu")
+    report = check(wrong, files.subject, cases=CASES[1:])
     assert not report.passed
 
 
