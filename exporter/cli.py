@@ -17,7 +17,7 @@ from exporter import garbage
 from exporter.closing import closing_table, one_line, outcome, sampler_line
 from exporter.disk import write_text
 from exporter.errors import AtlasError, TargetError, UsageError
-from exporter.terminal import StageDisplay, run
+from exporter.terminal import Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.report import ExportReport
@@ -219,7 +219,7 @@ def _guard_report(path: Path, output: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     names = sorted(p.stem for p in (Path(__file__).parent / "presets").glob("*.json"))
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m exporter",
         description="Turns a diffusers UNet into a simplified, hierarchical, annotated ONNX "
         "graph with dynamic axes, and proves that it computes what PyTorch computes.",

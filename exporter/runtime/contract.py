@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from exporter import metadata as meta
 from exporter.errors import UsageError
+from exporter.json_text import json_object
 from exporter.types import Dtype, Source
 
 _DTYPES: Mapping[int, Dtype] = {
@@ -63,8 +64,15 @@ class Contract:
     @property
     def keep_fp32(self) -> tuple[str, ...]:
         """Modules that compute in float32 in a half file of ours."""
-        weights = json.loads(self.metadata.get(meta.PREFIX + "weights", "{}"))
-        return tuple(weights.get("keep_fp32", ()))
+        kept = self._weights.get("keep_fp32", [])
+        if not isinstance(kept, list) or not all(isinstance(path, str) for path in kept):
+            raise UsageError(f"{self.path.name} keeps {kept!r} in float32", "module paths")
+        return tuple(kept)
+
+    @property
+    def _weights(self) -> Mapping[str, Any]:
+        key = meta.PREFIX + "weights"
+        return json_object(self.metadata.get(key, "{}"), f"{key} of {self.path.name}")
 
     @property
     def model(self) -> Model | None:
@@ -72,11 +80,14 @@ class Contract:
         name = self.metadata.get(meta.PREFIX + "model")
         if not name:
             return None
-        weights = json.loads(self.metadata.get(meta.PREFIX + "weights", "{}"))
+        weights = self._weights
+        seed = weights.get("seed", 0)
+        if not isinstance(seed, int):
+            raise UsageError(f"{self.path.name} has the seed {seed!r}", "a whole number")
         return Model(
             name,
             weights.get("source") == "random",
-            int(weights.get("seed", 0)),
+            seed,
             self.metadata.get(meta.PREFIX + "model.revision"),
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,7 @@ settings.register_profile(
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # no shrinking: cases are small
     suppress_health_check=list(HealthCheck),
 )
-
-
-@pytest.fixture(autouse=True)
-def _fuzz_settings() -> Iterator[None]:
-    """Our own settings for these tests alone."""
-    settings.load_profile("fuzz")
-    yield
-    settings.load_profile("default")
+settings.load_profile("fuzz")  # before test modules are imported: no other test uses it
 
 
 @pytest.fixture(scope="session")

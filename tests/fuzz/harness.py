@@ -70,7 +70,8 @@ def hold(
     _require(code in CODES, f"exit code: {told}")
     _require("Traceback" not in text, f"traceback: {told}")
     _require(len(text.splitlines()) <= 1, f"more than one line: {told}")
-    _require(bool(text) or code in (0, 1), f"no reason given: {told}")
+    reason = bool(text) or code in (0, 1) or "--all" in words  # which tells it on stdout
+    _require(reason, f"no reason given: {told}")
     _require(not warned, f"warning {[str(one.message) for one in warned]}: {told}")
     _require(not strange, f"changed {strange}: {told}")
     _require(_peak() - peak < MEMORY, f"{(_peak() - peak) / 1e9:.1f} GB more: {told}")

@@ -17,7 +17,7 @@ import unet_atlas
 import viewer.cli
 import viewer.replay.cli
 from tests.fuzz.harness import hold
-from tests.fuzz.strategies import words
+from tests.fuzz.strategies import words as any_words
 
 MODULES = (
     exporter.cli,
@@ -26,6 +26,9 @@ MODULES = (
     viewer.cli,
     viewer.replay.cli,
 )
+words = any_words.map(lambda word: word.replace("\0", "").encode("utf-8", "replace").decode())
+"""What a shell can hand on."""
+
 PLACES = (
     "unet.onnx", "run.safetensors", "report.json", "pipeline", "folder",
     "missing/x.onnx", "missing.onnx", "pipeline/unet/config.json", "tiny", ".",
@@ -47,7 +50,9 @@ def _written(action: argparse.Action) -> bool:
 @st.composite
 def lines(draw: st.DrawFn, parser: argparse.ArgumentParser) -> list[str]:
     chosen = [*(a for a in parser._actions if not a.option_strings)]
-    options = [a for a in parser._actions if a.option_strings and a.dest != "help"]
+    options = [
+        a for a in parser._actions if a.option_strings and a.dest not in ("help", "debug")
+    ]
     chosen += draw(st.lists(st.sampled_from(options), max_size=5))
     made: list[str] = []
     for action in draw(st.permutations(chosen)):
@@ -72,9 +77,9 @@ def lines(draw: st.DrawFn, parser: argparse.ArgumentParser) -> list[str]:
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda one: one.__name__)
 def test_any_command_line(module, fresh: Callable[..., Path]) -> None:
-    parser = module._parser()
+    parser = getattr(module, "command_line", None) or module._parser
 
-    @given(lines(parser))
+    @given(lines(parser()))
     def holds(arguments: list[str]) -> None:
         folder = fresh()
         hold(module.main, arguments, folder, [folder])
