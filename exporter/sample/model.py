@@ -28,6 +28,7 @@ class Model:
         size_multiple: Divisor of every height and width.
         inputs: Shape of each graph input, sizes and symbols.
         weights: ``atlas.weights``.
+        prediction: ``atlas.prediction``; None where the file does not tell.
     """
 
     path: Path
@@ -37,6 +38,7 @@ class Model:
     size_multiple: int
     inputs: Mapping[str, tuple[int | str, ...]]
     weights: Mapping[str, Any]
+    prediction: str | None = None
 
     @property
     def latent_channels(self) -> int:
@@ -108,4 +110,5 @@ def read_model(path: Path) -> Model:
         size_multiple=int(multiple),
         inputs={value.name or "": dims(value) or () for value in model.graph.inputs},
         weights=read("weights", "{}"),
+        prediction=props.get(meta.PREFIX + "prediction"),
     )
