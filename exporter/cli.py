@@ -171,6 +171,7 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
         seed=arguments.seed,
         keep_fp32=tuple(arguments.keep_fp32),
         optimize=arguments.optimize,
+        cache=arguments.cache,
         prediction=arguments.prediction,
         conditions=tuple(arguments.conditions),
     )
@@ -278,6 +279,12 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         help="also write OUT.ort.onnx, fused into ONNX Runtime's own operators for the "
         "--provider in use and proven in the same way; it reads the same weights. With "
         "--provider cuda --no-check it is made where there is no GPU",
+    )
+    group.add_argument(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="trace the architecture even if this machine has traced it before",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -15,6 +16,8 @@ import torch
 from tests.browser import chromium, eyes
 
 __all__ = ["chromium", "eyes"]  # fixtures for every folder
+
+os.environ["UNET_ATLAS_CACHE"] = ""  # no test leaves anything in, or reads, a user's cache
 
 SLOW = (
     "test_package.py",
