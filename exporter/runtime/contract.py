@@ -134,7 +134,7 @@ def read_contract(path: Path) -> Contract:
             ``timestep``, or one of an unknown type.
     """
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(path, "protobuf", load_external_data=False)  # whatever its suffix
     except (OSError, DecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", "an .onnx file") from error
     constants = {tensor.name for tensor in model.graph.initializer}

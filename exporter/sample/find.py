@@ -55,7 +55,14 @@ def find_points(model: ir.Model) -> Points:
             "one written by python -m exporter",
             "export it again",
         )
-    flow = Flow(flat, DATA_INPUTS)
+    try:
+        flow = Flow(flat, DATA_INPUTS)
+    except (
+        TypeError,
+        ValueError,
+        KeyError,
+    ) as error:  # attributes that an operator cannot have
+        raise UsageError(f"a damaged graph ({error})", "a valid model") from error
     blocks = tuple(_blocks(nodes, flow))
     return Points(
         blocks,
