@@ -35,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name in ("-h", "--help"):
         _print(_help())
         return 0
+    name = "".join(c if c.isprintable() else "\ufffd" for c in name)
     said = f"error: {name or 'no command'}; expected one of {', '.join(COMMANDS)}"
     print(said, file=sys.stderr)  # noqa: T201
     return 2

@@ -18,7 +18,7 @@ from exporter.closing import closing_table, one_line, outcome
 from exporter.disk import write_text
 from exporter.errors import AtlasError, TargetError, UsageError
 from exporter.sampler import cli as sampling
-from exporter.terminal import StageDisplay, run
+from exporter.terminal import Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.report import ExportReport
@@ -187,7 +187,7 @@ def _guard_report(path: Path, output: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     names = sorted(p.stem for p in (Path(__file__).parent / "presets").glob("*.json"))
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m exporter",
         description="Turns a diffusers UNet into a simplified, hierarchical, annotated ONNX "
         "graph with dynamic axes, and proves that it computes what PyTorch computes.",

@@ -25,6 +25,7 @@ SLOW = (
     "scripts/test_bench.py",
     "scripts/test_floor.py",
     "viewer/test_page.py",
+    "viewer/test_views.py",
     *(
         f"exporter/test_{name}.py"
         for name in (

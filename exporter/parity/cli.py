@@ -14,7 +14,8 @@ from rich.console import Console
 
 from exporter.disk import write_text
 from exporter.errors import TargetError, UsageError
-from exporter.terminal import StageDisplay, run
+from exporter.json_text import json_object
+from exporter.terminal import Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.parity.cases import ParityCase
@@ -179,8 +180,7 @@ def _scheduler_config(model: str | None) -> Mapping[str, Any] | None:
     path = Path(model or "") / "scheduler" / "scheduler_config.json"
     if not path.is_file():
         return None
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return config
+    return json_object(path.read_bytes(), str(path))
 
 
 def _write_reports(arguments: argparse.Namespace, outcome: Outcome) -> None:
@@ -201,7 +201,7 @@ def _write_reports(arguments: argparse.Namespace, outcome: Outcome) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m exporter.parity",
         description="Checks that an ONNX UNet computes what PyTorch computes: over a range of "
         "inputs, against the error that is unavoidable, along whole sampling runs; and finds "
