@@ -22,23 +22,33 @@ os.environ["UNET_ATLAS_CACHE"] = ""  # no test leaves anything in, or reads, a u
 SLOW = (
     "test_package.py",
     "test_public.py",
+    "fuzz/",
     "scripts/test_bench.py",
     "scripts/test_floor.py",
     "viewer/test_page.py",
+    "viewer/test_server.py",
+    "viewer/test_targets.py",
     "viewer/test_views.py",
     *(
         f"exporter/test_{name}.py"
         for name in (
             "annotate",
+            "cache",
+            "clients",
             "export_cli",
+            "fold",
             "lower",
             "pipeline",
             "simplify",
+            "trace",
             "variant",
             "weights_single_file",
         )
     ),
-    *(f"exporter/{name}/" for name in ("conditions", "parity", "sample", "sampler")),
+    *(
+        f"exporter/{name}/"
+        for name in ("conditions", "parity", "profile", "sample", "sampler")
+    ),
 )
 """Files and folders of more than about ten CPU seconds; the rest takes a minute and a half."""
 

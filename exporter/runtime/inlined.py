@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,9 @@ def load_inlined(path: Path, modules: Collection[str]) -> Inlined:
         path: The ``.onnx``; its weights are not read if they are external.
         modules: Every module path of the UNet, to understand node names by.
     """
-    model = ir.load(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of entries that onnx_ir does not know
+        model = ir.load(path)
     model = InlinePass()(model).model
     model = LiftConstantsToInitializersPass()(model).model
     ir.external_data.set_base_dir(model.graph, path.parent)  # functions had none

@@ -56,13 +56,13 @@ def find_points(model: ir.Model) -> Points:
             "export it again",
         )
     try:
-        flow = Flow(flat, DATA_INPUTS)
-    except (
-        TypeError,
-        ValueError,
-        KeyError,
-    ) as error:  # attributes that an operator cannot have
-        raise UsageError(f"a damaged graph ({error})", "a valid model") from error
+        return _read(nodes, Flow(flat, DATA_INPUTS))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        said = f"damaged annotations or attributes ({type(error).__name__}: {error})"
+        raise UsageError(said, "a file as python -m exporter wrote it") from error
+
+
+def _read(nodes: list[ir.Node], flow: Flow) -> Points:
     blocks = tuple(_blocks(nodes, flow))
     return Points(
         blocks,

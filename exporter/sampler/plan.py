@@ -164,7 +164,7 @@ def _guard(request: SamplerRequest) -> None:
 
 def _is_sampler(path: Path) -> bool:
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(path, "protobuf", load_external_data=False)
     except Exception:  # protobuf raises a class without stubs; it is no ONNX file
         return False
     return any(entry.key == SAMPLER for entry in model.metadata_props)
@@ -190,7 +190,7 @@ def _channels(path: Path, contract: Contract) -> int:
     Raises:
         ConfigError: It takes neither as many nor an inpainting UNet's.
     """
-    model = onnx.load(path, load_external_data=False)
+    model = onnx.load(path, "protobuf", load_external_data=False)
     out = model.graph.output[0].type.tensor_type.shape.dim[1].dim_value
     taken = contract.shapes["sample"][1]
     if taken not in (out, out + sum(INPAINTING.values())):

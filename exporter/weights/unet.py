@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,7 +50,8 @@ def build_from_config(
     import diffusers  # takes seconds: only when a UNet is really built
 
     try:
-        with _EmptyParameters(device):
+        with _EmptyParameters(device), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a weight check refuses in words of ours
             unet: torch.nn.Module = getattr(diffusers, class_name).from_config(dict(config))
     except Exception as error:  # whatever a constructor does with values it never expected
         reason = " ".join(str(error).split())

@@ -38,7 +38,10 @@ class FindingError(AssertionError):
 
 
 def hold(
-    main: Main, arguments: Sequence[str | Path], folder: Path, targets: Sequence[Path] = ()
+    main: Main,
+    arguments: Sequence[str | Path],
+    folder: Path,
+    targets: Sequence[Path] | None = (),
 ) -> tuple[int, str]:
     """Runs ``main(arguments)`` with ``folder`` as the working directory.
 
@@ -46,7 +49,7 @@ def hold(
         main: A command line; may end with ``SystemExit``.
         arguments: What follows the command's name.
         folder: All that it may see. Left as it is, ``targets`` aside, unless the code is 0.
-        targets: Files or folders that it may write when it succeeds.
+        targets: Files or folders that it may write when it succeeds; None for any new ones.
 
     Returns:
         Exit code and what was written to stderr.
@@ -64,7 +67,9 @@ def hold(
     COUNTS[f"{main.__module__} {code}"] += 1
     after = _listing(folder)
     changed = {name for name in {**before, **after} if before.get(name) != after.get(name)}
-    allowed = {str(target.relative_to(folder)) for target in targets} if code == 0 else set()
+    new = changed - before.keys() if targets is None else set()
+    named = new | {str(target.relative_to(folder)) for target in targets or ()}
+    allowed = named if code == 0 else set()
     strange = [name for name in changed if not any(_under(name, one) for one in allowed)]
     told = f"{words} -> {code}\n{text[-2000:]}"
     _require(code in CODES, f"exit code: {told}")

@@ -82,7 +82,7 @@ def test_any_command_line(module, fresh: Callable[..., Path]) -> None:
     @given(lines(parser()))
     def holds(arguments: list[str]) -> None:
         folder = fresh()
-        hold(module.main, arguments, folder, [folder])
+        hold(module.main, arguments, folder, None)
 
     holds()
 

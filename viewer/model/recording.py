@@ -107,7 +107,7 @@ class Recording:
     @property
     def rows(self) -> tuple[str, ...]:
         """``("uncond", "cond")`` under guidance, else ``("cond",)``."""
-        found = tuple(str(row) for row in self._dict("run").get("rows", ()))
+        found = tuple(str(row) for row in _list(self._dict("run").get("rows")))
         return found or ("cond",)
 
     @property
@@ -118,8 +118,9 @@ class Recording:
         if self.kind == "sweep":
             return f"{parts[0]}, {self.steps} timesteps"
         parts += [str(run.get("scheduler_class", "")), f"{self.steps} evaluations"]
-        if run.get("guidance"):
-            parts.append(f"guidance {run['guidance']:g}")
+        guidance = run.get("guidance")
+        if guidance and isinstance(guidance, int | float):
+            parts.append(f"guidance {guidance:g}")
         return ", ".join(part for part in parts if part)
 
     @property
@@ -129,8 +130,8 @@ class Recording:
 
     def tokens(self, row: int) -> tuple[str, ...]:
         """What to call each token of a row."""
-        rows = self._dict("prompt").get("tokens") or []
-        return tuple(str(token) for token in rows[row]) if row < len(rows) else ()
+        rows = _list(self._dict("prompt").get("tokens"))
+        return tuple(str(token) for token in _list(rows[row])) if row < len(rows) else ()
 
     def listed(self, key: str) -> Sequence[Mapping[str, Any]]:
         """``blocks``, ``residuals``, ``injections``, ``skips`` or ``attentions``."""
@@ -195,6 +196,10 @@ _ROLES = {
     "skips": "skip",
     "attentions": "cross_attention",
 }
+
+
+def _list(found: Any) -> Sequence[Any]:
+    return found if isinstance(found, list) else ()
 
 
 def short(module: str) -> str:
