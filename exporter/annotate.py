@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from exporter import metadata as meta
-from exporter.passes.attentions import find_attentions
-from exporter.passes.constants import dims
-from exporter.passes.flow import Flow, resolution_step
-from exporter.passes.skips import find_skips
+from exporter.paths import is_inside, parent
+from exporter.reading.attentions import find_attentions
+from exporter.reading.flow import Flow, resolution_step
+from exporter.reading.skips import find_skips
+from exporter.values import dims
 
 _INJECTING = {"Add", "Sub", "Mul"}
 
@@ -95,7 +96,7 @@ class _Annotator:
             for node in self.flow.nodes
             if self.flow.level(node) is not None and resolution_step(node) == step
         }
-        return sum(not any(m.startswith(other + ".") for other in found) for m in found)
+        return sum(not any(is_inside(m, other) for other in found - {m}) for m in found)
 
     def _set(self, nodes: Iterable[ir.Node], role: str) -> None:
         for node in nodes:
@@ -282,7 +283,7 @@ def _module(node: ir.Node) -> str:
 
 
 def _parent(module: str) -> str | None:
-    return module.rpartition(".")[0] if module else None
+    return parent(module) if module else None
 
 
 def _children(parent: str, modules: Mapping[str, list[ir.Node]]) -> list[str]:

@@ -17,8 +17,8 @@ from exporter.parity.check import check
 from exporter.parity.locate import locate
 from exporter.parity.reference import Answer
 from exporter.parity.report import ParityReport
-from exporter.passes.docstrings import model_doc
 from exporter.publish import Stage, variant_of, write
+from exporter.reading.docstrings import model_doc
 from exporter.types import Dtype, ExportRequest, OnProgress, Progress, Source
 from exporter.variant import Variant
 

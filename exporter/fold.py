@@ -9,9 +9,10 @@ import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.errors import GraphError
-from exporter.passes.docstrings import function_doc
 from exporter.passes.names import free_name
-from exporter.passes.summary import Summary, summarize
+from exporter.paths import is_inside, parent, upwards
+from exporter.reading.docstrings import function_doc
+from exporter.reading.summary import Summary, summarize
 
 DOMAIN = "unet"
 
@@ -53,25 +54,21 @@ def fold(model: ir.Model, classes: Mapping[str, str]) -> int:
 def _foldable(graph: ir.Graph, classes: Mapping[str, str]) -> dict[str, list[ir.Node]]:
     found: dict[str, list[ir.Node]] = {}
     for node in graph:
-        path = node.metadata_props[meta.MODULE]
-        while path:
+        for path in upwards(node.metadata_props[meta.MODULE]):
             if not classes.get(path, "torch.").startswith("torch."):
                 found.setdefault(path, []).append(node)
-            path = path.rpartition(".")[0]
     return found
 
 
 def _parent_role(path: str, summaries: Mapping[str, Summary]) -> str | None:
-    while path := path.rpartition(".")[0]:
-        if path in summaries:
-            return summaries[path].role
-    return None
+    around = (summaries[outer].role for outer in upwards(parent(path)) if outer in summaries)
+    return next(around, None)
 
 
 def _fold_one(model: ir.Model, summary: Summary, parent_role: str | None) -> None:
     """Moves the nodes of one module into a function and puts a call in their place."""
     graph, path = model.graph, summary.path
-    nodes = [node for node in graph if _inside(node, path)]
+    nodes = [node for node in graph if is_inside(node.metadata_props[meta.MODULE], path)]
     body = set(nodes)
     inputs = _incoming(nodes, body)
     outputs = [v for n in nodes for v in n.outputs if _leaves(v, body)]
@@ -180,11 +177,6 @@ class _LocalNames:
 def _is_named(value: ir.Value) -> bool:
     """Whether annotation gave the value a name of its own."""
     return re.fullmatch(r"(temb|text|skip)(_\d+)?", value.name or "") is not None
-
-
-def _inside(node: ir.Node, path: str) -> bool:
-    own = node.metadata_props[meta.MODULE]
-    return own == path or own.startswith(path + ".")
 
 
 def _incoming(nodes: list[ir.Node], body: set[ir.Node]) -> list[ir.Value]:

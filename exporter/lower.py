@@ -71,28 +71,39 @@ def lower(program: Program, opset: int) -> ir.Model:
 
 
 def _translate(exported: torch.export.ExportedProgram, opset: int) -> ir.Model:
-    def export(program: torch.export.ExportedProgram) -> ir.Model:
-        with _silenced(), _unpromoted(exported.graph):
-            result = torch.onnx.export(
-                program, (), dynamo=True, optimize=False, opset_version=opset, verbose=False
-            )
-        assert result is not None
-        return result.model
-
-    original = exported.__class__
     try:
-        exported.__class__ = _Functional
-        return export(exported)
+        with _undecomposed(exported):
+            return _export(exported, opset)
     except torch.onnx.OnnxExporterError:
-        exported.__class__ = original  # an operator that only its decomposition translates
+        pass  # an operator that only its decomposition translates
     try:
-        return export(exported)
+        return _export(exported, opset)
     except torch.onnx.OnnxExporterError as error:
         cause = error.__cause__ or error
         raise GraphError(
             f"torch.onnx cannot translate this UNet: {str(cause).splitlines()[0][:200]}",
             do="try another --opset",
         ) from error
+
+
+def _export(exported: torch.export.ExportedProgram, opset: int) -> ir.Model:
+    with _silenced(), _unpromoted(exported.graph):
+        result = torch.onnx.export(
+            exported, (), dynamo=True, optimize=False, opset_version=opset, verbose=False
+        )
+    assert result is not None
+    return result.model
+
+
+@contextmanager
+def _undecomposed(exported: torch.export.ExportedProgram) -> Iterator[None]:
+    """Within it the program takes itself for decomposed."""
+    original = exported.__class__
+    exported.__class__ = _Functional
+    try:
+        yield
+    finally:
+        exported.__class__ = original
 
 
 @contextmanager

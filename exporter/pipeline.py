@@ -15,10 +15,10 @@ from typing import Any, Literal, TypeVar
 import torch
 
 from exporter import garbage
+from exporter.architecture import Graph, Run, architecture, build
 from exporter.errors import AtlasError, UsageError
 from exporter.files import prove, write_files
 from exporter.fold import fold
-from exporter.graph import Graph, Run, architecture, build
 from exporter.parity.report import ParityReport
 from exporter.parity.tolerance import resolve
 from exporter.publish import (

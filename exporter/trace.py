@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
-from torch.utils import _pytree as pytree
 
-from exporter.errors import GraphError, UsageError
+from exporter.call import call, keep_in_fp32
+from exporter.errors import GraphError
 from exporter.inputs import HINTS
-from exporter.passes.repeats import mark_repeats
+from exporter.repeats import mark_repeats
 from exporter.types import InputSpec, Program, Source
-
-ADDED = ("text_embeds", "time_ids")  # fed through diffusers' `added_cond_kwargs`
 
 
 class _UNet(torch.nn.Module):
@@ -26,18 +23,7 @@ class _UNet(torch.nn.Module):
         self.unet, self.names = unet, names
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-        arguments = call_arguments(dict(zip(self.names, tensors, strict=True)))
-        output: torch.Tensor = self.unet(**arguments)[0]
-        return output
-
-
-def call_arguments(tensors: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """Graph inputs by name -> keyword arguments of diffusers' ``forward``."""
-    arguments: dict[str, Any] = {k: v for k, v in tensors.items() if k not in ADDED}
-    added = {k: v for k, v in tensors.items() if k in ADDED}
-    if added:
-        arguments["added_cond_kwargs"] = added
-    return {**arguments, "return_dict": False}
+        return call(self.unet, dict(zip(self.names, tensors, strict=True)))
 
 
 def trace(
@@ -67,7 +53,7 @@ def trace(
     names = tuple(spec.name for spec in source.inputs)
     unet = torch.nn.Module.to(build(), dtype)  # diffusers' own `to` warns on a bare cast
     for path in keep_fp32:
-        _keep_fp32(unet, path, dtype)
+        keep_in_fp32(unet, path, dtype)
     with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
         unet._apply(  # type: ignore[no-untyped-call]
             lambda t: torch.empty_like(t, device="cpu") if t.is_meta else t
@@ -98,31 +84,6 @@ def trace(
     }
     axes = _axes(exported, source.inputs)
     return Program(exported, axes, classes, source.inputs, source.size_multiple)
-
-
-def _keep_fp32(unet: torch.nn.Module, path: str, dtype: torch.dtype) -> None:
-    """Makes one module compute in float32 between casts of what enters and leaves it."""
-    try:
-        module = unet.get_submodule(path)
-    except AttributeError as error:
-        raise UsageError(f"--keep-fp32 {path}", "the path of a module") from error
-
-    def cast(values: Any, old: torch.dtype, new: torch.dtype) -> Any:
-        def one(value: Any) -> Any:
-            moves = isinstance(value, torch.Tensor) and value.dtype == old
-            return value.to(new) if moves else value
-
-        return pytree.tree_map(one, values)
-
-    def enter(_: torch.nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        return cast(args, dtype, torch.float32), cast(kwargs, dtype, torch.float32)
-
-    def leave(_: torch.nn.Module, __: Any, output: Any) -> Any:
-        return cast(output, torch.float32, dtype)
-
-    module.float()
-    module.register_forward_pre_hook(enter, with_kwargs=True)
-    module.register_forward_hook(leave)
 
 
 def _example(spec: InputSpec, hints: Mapping[str, int], dtype: torch.dtype) -> torch.Tensor:

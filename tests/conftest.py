@@ -16,8 +16,30 @@ from tests.browser import chromium, eyes
 
 __all__ = ["chromium", "eyes"]  # fixtures for every folder
 
+SLOW = (
+    "test_package.py",
+    "test_public.py",
+    "scripts/test_bench.py",
+    "scripts/test_floor.py",
+    "viewer/test_page.py",
+    *(
+        f"exporter/test_{name}.py"
+        for name in ("annotate", "export_cli", "lower", "pipeline", "simplify", "variant")
+    ),
+    *(f"exporter/{name}/" for name in ("conditions", "parity", "sample", "sampler")),
+)
+"""Files and folders of more than about ten CPU seconds; the rest takes a minute and a half."""
+
 MakeUNet = Callable[..., torch.nn.Module]
 SaveUNet = Callable[..., Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as ``slow`` what ``scripts/test --fast`` leaves out."""
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).as_posix().startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="session")

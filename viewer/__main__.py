@@ -1,8 +1,6 @@
 """``python -m viewer unet.onnx``."""
 
-import sys
-
-from viewer.cli import main
+from viewer.terminal import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command("viewer.cli")

@@ -1,21 +1,20 @@
-"""Arguments and exit codes: the only place of the viewer that prints."""
+"""Arguments and exit codes: what ``python -m viewer`` does."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
 from viewer.disk import write_whole
-from viewer.errors import ViewerError
 from viewer.model import atlas, parity_report
 from viewer.model.recording import read_recording
 from viewer.outputs import add_output_options, write_outputs
 from viewer.serve import headless, netron, offline
+from viewer.serve.command import add_page_options, serve
 from viewer.serve.server import Server
 from viewer.serve.shown import Shown
+from viewer.terminal import Parser, run, say
 
 _EXAMPLES = """\
 examples:
@@ -42,21 +41,14 @@ exit codes: 0 done; 2 bad usage or input
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        return _run(options)
-    except ViewerError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 0
+    return run(lambda: _run(options))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m viewer",
-        description="See a UNet: its U, how the time and the text enter, and every operator.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _parser() -> Parser:
+    parser = Parser(
+        "python -m viewer",
+        "See a UNet: its U, how the time and the text enter, and every operator.",
+        _EXAMPLES,
     )
     parser.add_argument("model", type=Path, metavar="unet.onnx", help="what to show")
     parser.add_argument(
@@ -75,12 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         help="what it did while sampling (python -m exporter.sample): a page of its own; "
         "python -m viewer.replay makes files of it",
     )
-    page = parser.add_argument_group("the page")
-    page.add_argument(
-        "--host", default="127.0.0.1", help="address to serve on (default: %(default)s)"
-    )
-    page.add_argument("--port", type=int, default=0, help="port (default: any free one)")
-    page.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    add_page_options(parser)
     files = parser.add_argument_group("files instead of a page")
     files.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
     files.add_argument(
@@ -107,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace) -> None:
     paths = [path for path in (options.model, options.other) if path is not None]
     found = options.report or parity_report.beside(options.model)
     shown = Shown(
@@ -117,15 +104,17 @@ def _run(options: argparse.Namespace) -> int:
     )
     if options.html:
         offline.write(shown, options.html)
-        _say(f"wrote {options.html}")
+        say(f"wrote {options.html}")
     if options.png or options.svg:
         _draw(shown, options)
     written = write_outputs(options, shown.models[0])
     for line in written:
-        _say(line)
+        say(line)
     if not (options.html or options.png or options.svg or written):
-        _serve(shown, options)
-    return 0
+        for model in shown.models:
+            for sentence in model.missing:
+                say(f"{model.file.path.name}: {sentence}")
+        serve(shown, options, " and ".join(model.name for model in shown.models))
 
 
 def _draw(shown: Shown, options: argparse.Namespace) -> None:
@@ -141,24 +130,6 @@ def _draw(shown: Shown, options: argparse.Namespace) -> None:
             if target is not None:
                 content = headless.draw(server, format, options.view, options.at, options.dark)
                 write_whole(target, content)
-                _say(f"wrote {target}")
+                say(f"wrote {target}")
     finally:
         server.close()
-
-
-def _serve(shown: Shown, options: argparse.Namespace) -> None:
-    server = Server(shown, netron.find(), options.host, options.port)
-    for model in shown.models:
-        for sentence in model.missing:
-            _say(f"{model.file.path.name}: {sentence}")
-    _say(f"{' and '.join(model.name for model in shown.models)}: {server.url}  (Ctrl-C ends)")
-    if not options.no_browser:
-        webbrowser.open(server.url)
-    try:
-        server.serve_forever()
-    finally:
-        server.server_close()
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201

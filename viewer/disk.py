@@ -22,3 +22,17 @@ def write_whole(target: Path, content: bytes) -> None:
         raise TargetError(
             f"{target} cannot be written ({error.strerror})", do="choose another place"
         ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder to write to, and those around it, where they are missing.
+
+    Raises:
+        TargetError: It cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TargetError(
+            f"{folder} cannot be made ({error.strerror})", do="choose another place"
+        ) from error

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
 
+from exporter.call import call, keep_in_fp32
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
 from exporter.parity.precision import ComputeIn, HalfStorage
@@ -19,8 +19,6 @@ from exporter.runtime.providers import without_tf32
 from exporter.runtime.session import Array
 from exporter.types import TORCH_DTYPES, Dtype, Source
 from exporter.weights.unet import load_unet
-
-ADDED = ("text_embeds", "time_ids")  # diffusers takes these in `added_cond_kwargs`
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,10 @@ def loaded(
     """
     unet = load_unet(source, TORCH_DTYPES[dtype]).eval()
     for path in keep_fp32:
-        _keep_fp32(unet, path, source, TORCH_DTYPES[dtype])
+        kept = keep_in_fp32(unet, path, TORCH_DTYPES[dtype])
+        for name, parameter in kept.named_parameters():
+            unrounded = source.weights.read(f"{path}.{name}" if path else name)
+            parameter.data = unrounded.float()
     unet.to(device)
     try:
         with torch.inference_mode(), without_tf32():
@@ -63,52 +64,6 @@ def loaded(
     finally:
         torch.nn.Module.to_empty(unet, device="meta")
         give_back()
-
-
-def _keep_fp32(unet: torch.nn.Module, path: str, source: Source, dtype: torch.dtype) -> None:
-    """One module in float32 on unrounded weights, between casts, as the exporter traces it."""
-    module = unet.get_submodule(path)
-    for name, parameter in module.named_parameters():
-        full = f"{path}.{name}" if path else name
-        parameter.data = source.weights.read(full).float()
-
-    def enter(_: torch.nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        moved: tuple[Any, Any] = _cast((args, kwargs), dtype, torch.float32)
-        return moved
-
-    def leave(_: torch.nn.Module, __: Any, output: Any) -> Any:
-        return _cast(output, torch.float32, dtype)
-
-    module.register_forward_pre_hook(enter, with_kwargs=True)
-    module.register_forward_hook(leave)
-
-
-def _cast(values: Any, old: torch.dtype, new: torch.dtype) -> Any:
-    def one(value: Any) -> Any:
-        moves = isinstance(value, torch.Tensor) and value.dtype == old
-        return value.to(new) if moves else value
-
-    return tree_map(one, values)
-
-
-def call(unet: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Run diffusers' forward on conventional inputs.
-
-    Args:
-        unet: A diffusers UNet.
-        inputs: Tensors by graph input name.
-
-    Returns:
-        ``out_sample``, of the shape of the latents predicted.
-    """
-    device = next(unet.parameters()).device
-    moved = {name: tensor.to(device) for name, tensor in inputs.items()}
-    arguments: dict[str, Any] = {k: v for k, v in moved.items() if k not in ADDED}
-    added = {k: v for k, v in moved.items() if k in ADDED}
-    if added:
-        arguments["added_cond_kwargs"] = added
-    output: torch.Tensor = unet(**arguments, return_dict=False)[0]
-    return output
 
 
 def precisions(

@@ -10,13 +10,14 @@ from typing import Any
 
 import torch
 
+from exporter.call import call
 from exporter.denoising.loop import Loop, Predict, denoise
 from exporter.denoising.schedulers import load_scheduler
 from exporter.parity.cases import ParityCase
 from exporter.parity.check import OUTPUT
 from exporter.parity.inputs import make_inputs
 from exporter.parity.metrics import compare
-from exporter.parity.reference import call, loaded, precisions
+from exporter.parity.reference import loaded, precisions
 from exporter.parity.report import json_safe
 from exporter.parity.tolerance import DEFAULTS
 from exporter.runtime.session import Array, open_session

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from exporter.passes.constants import dims, sole_user
+from exporter.values import dims, sole_user
 
 _SWAP = [0, 2, 1, 3]
 

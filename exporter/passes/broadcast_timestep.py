@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from exporter.passes.constants import dims
+from exporter.values import dims
 
 _BROADCASTING = {"Add", "Sub", "Mul", "Div"}
 _POINTWISE = {

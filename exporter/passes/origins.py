@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from exporter import metadata as meta
+from exporter.paths import is_inside, parent
 
 INHERITED = (meta.MODULE, meta.CLASS, meta.SOURCE)
 
@@ -47,14 +48,14 @@ class Origins(ir.passes.InPlacePass):
             return _inherit(node, users)
         own = node.metadata_props[meta.MODULE]
         common = _common([user.metadata_props.get(meta.MODULE, "") for user in users])
-        home = own.rpartition(".")[0]
-        if common is None or common == home or not _within(home, common):
+        home = parent(own)
+        if common is None or common == home or not is_inside(home, common):
             return False
         inputs = [value for value in node.inputs if value is not None]
         if any(value.is_graph_input() for value in inputs):  # has parameters: is its module
             return False
         producers = [value.producer() for value in inputs]
-        if any(_within(p.metadata_props.get(meta.MODULE, ""), home) for p in producers if p):
+        if any(is_inside(p.metadata_props.get(meta.MODULE, ""), home) for p in producers if p):
             return False
         node.metadata_props[meta.MODULE] = common
         node.metadata_props[meta.CLASS] = self.classes[common]
@@ -81,7 +82,3 @@ def _common(paths: list[str]) -> str | None:
             break
         shared.append(parts[0])
     return ".".join(shared)
-
-
-def _within(path: str, parent: str) -> bool:
-    return not parent or path == parent or path.startswith(parent + ".")

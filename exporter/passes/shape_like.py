@@ -6,7 +6,7 @@ from collections import deque
 
 import onnx_ir as ir
 
-from exporter.passes.constants import dims, sole_user
+from exporter.values import dims, sole_user
 
 _TO_IMAGE = [0, 3, 1, 2]  # (B, H, W, C) -> (B, C, H, W)
 

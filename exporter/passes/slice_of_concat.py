@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from exporter.passes.constants import constant_ints, dims
+from exporter.values import constant_ints, dims
 
 
 class SliceOfConcat(ir.passes.InPlacePass):

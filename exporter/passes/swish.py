@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from exporter.passes.constants import sole_user
+from exporter.values import sole_user
 
 
 class Swish(ir.passes.InPlacePass):

@@ -9,9 +9,8 @@ from onnx_ir.passes.common import InlinePass
 
 from exporter import metadata as meta
 from exporter.errors import UsageError
-from exporter.passes.constants import dims
-from exporter.passes.flow import Flow
-from exporter.passes.summary import summarize
+from exporter.reading.flow import Flow
+from exporter.reading.summary import summarize
 from exporter.sample.points import (
     Block,
     CrossAttention,
@@ -21,6 +20,7 @@ from exporter.sample.points import (
     Residual,
     Skip,
 )
+from exporter.values import dims
 
 DATA_INPUTS = (
     "sample",

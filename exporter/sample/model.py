@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.errors import UsageError
-from exporter.passes.constants import dims
+from exporter.values import dims
 
 
 @dataclass(frozen=True)

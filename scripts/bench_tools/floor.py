@@ -15,7 +15,7 @@ from typing import Any
 import onnx_ir as ir
 import torch
 
-from exporter.graph import Run, build
+from exporter.architecture import Run, build
 from exporter.metadata import CLASS, ROLE
 from exporter.pipeline import DEFAULT_OPSET
 from exporter.source import load_source

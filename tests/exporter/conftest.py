@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-import exporter.graph
+import exporter.architecture
 import exporter.pipeline
+from exporter.architecture import Graph, Run, architecture
 from exporter.cli import main
-from exporter.graph import Graph, Run, architecture
 from exporter.lower import lower
 from exporter.report import ExportReport
 from exporter.source import load_source
@@ -115,7 +115,9 @@ class Workshop:
         self, name: str, dtype: torch.dtype = torch.float32, kept: tuple[str, ...] = ()
     ) -> Program:
         source = self.source(name)
-        return self._trace(source, lambda: exporter.graph.build_unet(source), dtype, kept)
+        return self._trace(
+            source, lambda: exporter.architecture.build_unet(source), dtype, kept
+        )
 
     def lowered(self, name: str, opset: int = 24) -> Any:
         return lower(self.program(name), opset)
@@ -159,8 +161,8 @@ class Workshop:
                     pass
             return self.graphs[key]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(exporter.graph, "trace", self._trace)
-            self.graphs[key] = exporter.graph.build(source, dtype, opset, kept, run)
+            patch.setattr(exporter.architecture, "trace", self._trace)
+            self.graphs[key] = exporter.architecture.build(source, dtype, opset, kept, run)
         return self.graphs[key]
 
     def _trace(self, source: Source, build: Any, dtype: Any, kept: Any = ()) -> Program:

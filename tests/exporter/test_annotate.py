@@ -9,7 +9,7 @@ from diffusers.models.attention_processor import Attention
 from diffusers.models.resnet import ResnetBlock2D
 
 from exporter import metadata as meta
-from exporter.passes.constants import dims
+from exporter.values import dims
 from exporter.weights.unet import build_unet
 
 NAMES = (

@@ -3,12 +3,14 @@
 import onnx_ir as ir
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from exporter import lower as lowering
 from exporter import metadata as meta
 from exporter.errors import GraphError
 from exporter.lower import lower
-from exporter.passes.constants import dims
 from exporter.types import InputSpec, Program
+from exporter.values import dims
 from exporter.weights.unet import build_unet
 
 SPECS = (InputSpec("image", (2, 3)), InputSpec("label", (2, 3)))
@@ -98,3 +100,39 @@ def test_operands_of_two_dtypes_are_cast(label, casts):
     program = Program(torch.export.export(_Mixed(), operands), {}, {}, SPECS, 1)
     kinds = [node.op_type for node in lower(program, 20).graph]
     assert kinds == ["Cast"] * casts + ["Mul"]
+
+
+def test_the_program_is_left_as_it_was(workshop, monkeypatch):
+    """A second lowering can still fall back on decompositions."""
+    program = Program(torch.export.export(_Mixed(), (torch.ones(2, 3),) * 2), {}, {}, SPECS, 1)
+    lower(program, 24)
+    assert type(program.exported) is torch.export.ExportedProgram
+    export, asked = torch.onnx.export, []
+
+    def picky(exported, *args, **kwargs):
+        asked.append(type(exported))
+        if len(asked) == 1:
+            raise torch.onnx.OnnxExporterError("only its decomposition can be translated")
+        return export(exported, *args, **kwargs)
+
+    monkeypatch.setattr(torch.onnx, "export", picky)
+    lower(program, 24)
+    assert asked == [lowering._Functional, torch.export.ExportedProgram]
+
+
+def test_the_program_is_not_run_again(workshop, monkeypatch):
+    """Fails when torch keeps what ``lower`` spares it elsewhere: that would only be slow."""
+    program, again = workshop.program("micro"), []
+    dispatch = FakeTensorMode.dispatch
+
+    def count(*args, **kwargs):
+        again.append(args[1])
+        return dispatch(*args, **kwargs)
+
+    monkeypatch.setattr(FakeTensorMode, "dispatch", count)
+    operators = sum(node.op == "call_function" for node in program.exported.graph.nodes)
+    lower(program, 24)
+    assert len(again) < operators / 4
+    monkeypatch.setattr(lowering, "_promotes", lambda _: True)
+    lower(program, 24)
+    assert len(again) > operators / 2  # the search is still where it was

@@ -11,8 +11,8 @@ from exporter import metadata as meta
 from exporter import trace as tracing
 from exporter.annotate import annotate
 from exporter.lower import lower
-from exporter.passes.constants import dims
 from exporter.simplify import passes, simplify
+from exporter.values import dims
 from exporter.weights.unet import build_unet
 
 

@@ -43,7 +43,7 @@ def test_a_bad_file_is_one_line_and_code_2(tmp_path, capsys, content):
 def test_the_offline_page_is_written_whole_or_not_at_all(tiny, tmp_path, capsys):
     target = tmp_path / "page.html"
     assert main([str(tiny), "--html", str(target)]) == 0
-    assert target.read_text().startswith("<!DOCTYPE html>")
+    assert target.read_text().startswith("<!doctype html>")
     assert main([str(tiny), "--html", str(tmp_path / "no" / "page.html")]) == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["page.html"]
     assert "cannot be written" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from viewer.errors import ModelError, TargetError
+from viewer.extras import need
 from viewer.model.atlas import Atlas
 from viewer.outputs.graphviz import check_format, render
 from viewer.outputs.modules import unknown_module
@@ -38,13 +39,7 @@ def write(atlas: Atlas, path: Path, module: str) -> Path:
         ModelError: The file does not hold the config, or no UNet can be built from it.
     """
     check_format(path)
-    try:
-        from torchviz import make_dot
-    except ImportError as error:
-        missing = error.name or "torchviz"
-        raise TargetError(
-            f"torchviz cannot be used ({missing} is missing)", "", INSTALL
-        ) from error
+    make_dot = need("torchviz", INSTALL).make_dot
     output, names = backward(atlas, module)
     return render(str(make_dot(output, params=dict(names)).source), path)
 

@@ -8,11 +8,12 @@ and colours them by ``device``; the role goes there.
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from viewer.disk import write_whole
-from viewer.errors import TargetError
+from viewer.disk import make_folder, write_whole
+from viewer.extras import need
 from viewer.model.atlas import Atlas
 from viewer.model.tree import Node, Value
 from viewer.outputs.scopes import Scopes
@@ -55,24 +56,29 @@ def write(atlas: Atlas, folder: Path) -> Path:
     Raises:
         TargetError: TensorBoard is not installed, or the folder cannot be written to.
     """
-    try:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.summary.writer.record_writer import RecordWriter
-    except ImportError as error:
-        raise TargetError("TensorBoard is not installed", "", INSTALL) from error
+    Event = need("tensorboard.compat.proto.event_pb2", INSTALL).Event  # noqa: N806
     when = atlas.file.path.stat().st_mtime
-    content = io.BytesIO()
-    writer = RecordWriter(content)
-    writer.write(Event(wall_time=when, file_version="brain.Event:2").SerializeToString())
     graph = to_graph(atlas).SerializeToString()
-    writer.write(Event(wall_time=when, graph_def=graph).SerializeToString())
-    target = folder / atlas.file.path.stem / "events.out.tfevents.0.unet-atlas"
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TargetError(
-            f"{target.parent} cannot be made ({error.strerror})", "a folder for runs"
-        ) from error
+    events = [
+        Event(wall_time=when, file_version="brain.Event:2"),
+        Event(wall_time=when, graph_def=graph),
+    ]
+    return write_run(events, folder, atlas.file.path.stem, "unet-atlas")
+
+
+def write_run(events: Iterable[Any], folder: Path, run: str, mark: str) -> Path:
+    """Writes events as one run, ``<folder>/<run>/events.out.tfevents.0.<mark>``.
+
+    Raises:
+        TargetError: TensorBoard is not installed, or the folder cannot be written to.
+    """
+    records = need("tensorboard.summary.writer.record_writer", INSTALL)
+    content = io.BytesIO()
+    writer = records.RecordWriter(content)
+    for event in events:
+        writer.write(event.SerializeToString())
+    target = folder / run / f"events.out.tfevents.0.{mark}"
+    make_folder(target.parent)
     write_whole(target, content.getvalue())
     return target
 

@@ -1,8 +1,6 @@
 """``python -m viewer.replay``."""
 
-import sys
-
-from viewer.replay.cli import main
+from viewer.terminal import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command("viewer.replay.cli")

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import webbrowser
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from viewer.disk import write_whole
-from viewer.errors import RecordingError, TargetError, ViewerError
+from viewer.disk import make_folder, write_whole
+from viewer.errors import RecordingError
+from viewer.extras import need
 from viewer.model import atlas
 from viewer.model.atlas import Atlas
 from viewer.model.recording import Recording, read_recording
-from viewer.replay import plots, tensorboard
+from viewer.replay import PLOTS, tensorboard
 from viewer.replay.condense import condense
-from viewer.serve import netron
-from viewer.serve.replay_page import offline_page
-from viewer.serve.server import Server
+from viewer.serve import offline
+from viewer.serve.command import add_page_options, serve
 from viewer.serve.shown import Shown
+from viewer.terminal import Parser, run, say
 
 _EXAMPLES = """\
 examples:
@@ -42,33 +42,18 @@ exit codes: 0 done; 2 bad usage or input
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    try:
-        _run(options)
-    except ViewerError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 0
-    return 0
+    return run(lambda: _run(options))
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m viewer.replay",
-        description="See what a UNet did while it sampled.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+def _parser() -> Parser:
+    parser = Parser(
+        "python -m viewer.replay", "See what a UNet did while it sampled.", _EXAMPLES
     )
     parser.add_argument("recording", type=Path, metavar="run.safetensors")
     parser.add_argument(
         "--model", type=Path, metavar="unet.onnx", help="the recorded model, for the map"
     )
-    page = parser.add_argument_group("the page")
-    page.add_argument(
-        "--host", default="127.0.0.1", help="address to serve on (default: %(default)s)"
-    )
-    page.add_argument("--port", type=int, default=0, help="port (default: any free one)")
-    page.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    add_page_options(parser)
     files = parser.add_argument_group("files instead of a page")
     files.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
     files.add_argument("--png", type=Path, metavar="DIR", help="every figure as PNG")
@@ -87,15 +72,16 @@ def _run(options: argparse.Namespace) -> None:
     recording = read_recording(options.recording)
     model = _model(options.model, recording)
     if options.html:
-        write_whole(options.html, offline_page(condense(recording), model))
-        _say(f"wrote {options.html}")
+        write_whole(options.html, offline.replay(condense(recording), model))
+        say(f"wrote {options.html}")
     if options.png:
         count = _write_figures(recording, options.png, _step(options.step, recording))
-        _say(f"wrote {count} figures to {options.png}")
+        say(f"wrote {count} figures to {options.png}")
     if options.tensorboard:
-        _say(f"wrote {tensorboard.write(recording, options.tensorboard)}")
+        say(f"wrote {tensorboard.write(recording, options.tensorboard)}")
     if not (options.html or options.png or options.tensorboard):
-        _serve(recording, model, options)
+        shown = Shown((model,) if model else (), recording=recording)
+        serve(shown, options, recording.title, "recording")
 
 
 def _model(asked: Path | None, recording: Recording) -> Atlas | None:
@@ -107,7 +93,7 @@ def _model(asked: Path | None, recording: Recording) -> Atlas | None:
     path = recording.path.parent / name
     if name and path.is_file():
         return atlas.read(path)
-    _say(f"no {name or 'model'} beside {recording.path.name}: no map (see --model)")
+    say(f"no {name or 'model'} beside {recording.path.name}: no map (see --model)")
     return None
 
 
@@ -120,31 +106,11 @@ def _step(asked: int | None, recording: Recording) -> int:
 
 
 def _write_figures(recording: Recording, folder: Path, step: int) -> int:
-    count = 0
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, image in plots.figures(recording, step):
-            image.save(folder / f"{name}.png")
-            count += 1
-    except OSError as error:
-        raise TargetError(
-            f"{folder} cannot be written to ({error.strerror})", "a folder for figures"
-        ) from error
+    plots, count = need(*PLOTS), 0
+    make_folder(folder)
+    for name, image in plots.figures(recording, step):
+        content = io.BytesIO()
+        image.save(content, "PNG")
+        write_whole(folder / f"{name}.png", content.getvalue())
+        count += 1
     return count
-
-
-def _serve(recording: Recording, model: Atlas | None, options: argparse.Namespace) -> None:
-    shown = Shown((model,) if model else (), recording=recording)
-    server = Server(shown, netron.find(), options.host, options.port)
-    address = f"{server.url}recording"
-    _say(f"{recording.title}: {address}  (Ctrl-C ends)")
-    if not options.no_browser:
-        webbrowser.open(address)
-    try:
-        server.serve_forever()
-    finally:
-        server.server_close()
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201

@@ -9,11 +9,11 @@ import numpy as np
 from safetensors.numpy import save
 
 from viewer.model.recording import PREFIX, Array, Recording
-from viewer.replay.plots import MOST_TOKENS, shown_tokens
 
 BUDGET = 12_000_000
 """Bytes that attention maps may take in all."""
 
+MOST_TOKENS = 12
 MAP_PIXELS, PREVIEW_PIXELS = 32, 128
 _LEFT_OUT = ("out_sample", "plain.seconds", "plain.max_abs")
 
@@ -52,6 +52,14 @@ def condense(recording: Recording, budget: int = BUDGET) -> bytes:
         {PREFIX + key: json.dumps(value) for key, value in metadata.items()},
     )
     return content
+
+
+def shown_tokens(recording: Recording, row: int) -> tuple[str, ...]:
+    """The first tokens of a row: up to the end of the prompt, and not too many."""
+    tokens = recording.tokens(row)
+    ends = [i for i, token in enumerate(tokens) if token == "<|endoftext|>"]
+    count = ends[0] + 1 if ends else len(tokens)
+    return tokens[: min(max(count, 2), MOST_TOKENS)]
 
 
 def shrink(images: Array, most: int) -> Array:

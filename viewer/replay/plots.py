@@ -1,94 +1,47 @@
-"""Figures of a recording, drawn with Pillow."""
+"""Figures of a recording, drawn with matplotlib."""
 
 from __future__ import annotations
 
 import math
+import textwrap
+import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+from PIL import Image
 
 from viewer.model.recording import Array, Quantity, Recording, short
-from viewer.replay.scales import Scale, fitted, scale_of
+from viewer.replay.condense import shown_tokens
+from viewer.replay.scales import Kind, Scale, fitted, scale_of
 
-INK, MUTED, PAPER, LINE = (27, 36, 48), (86, 98, 114), (255, 255, 255), (217, 221, 227)
-MARGIN = 24
-MOST_TOKENS = 12
-TILE = 72
+DPI = 100
+TILE, GAP = 72, 4
+"""Pixels of one attention map, and between two of them."""
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-@dataclass
-class Sheet:
-    """A white page with a title, to put things on."""
-
-    image: Image.Image
-    draw: ImageDraw.ImageDraw
-
-    @classmethod
-    def titled(cls, width: int, height: int, title: str, note: str) -> Sheet:
-        """A page of a size, wider if its heading and the line under it need it."""
-        longest = max(_font(18).getlength(title), _font(12).getlength(note))
-        image = Image.new("RGB", (max(width, int(longest) + 2 * MARGIN), height), PAPER)
-        sheet = cls(image, ImageDraw.Draw(image))
-        sheet.text((MARGIN, 14), title, 18)
-        sheet.text((MARGIN, 38), note, 12, MUTED)
-        return sheet
-
-    def text(
-        self,
-        place: tuple[float, float],
-        text: str,
-        size: int = 12,
-        colour: tuple[int, int, int] = INK,
-        anchor: str = "la",
-    ) -> None:
-        """Writes one line; ``anchor`` as in Pillow."""
-        self.draw.text(place, text, fill=colour, font=_font(size), anchor=anchor)
-
-    def put(self, pixels: Array, box: tuple[int, int, int, int]) -> None:
-        """Puts an RGB array into a box of left, top, width and height, pixels as squares."""
-        left, top, width, height = box
-        tile = Image.fromarray(np.ascontiguousarray(pixels))
-        self.image.paste(tile.resize((width, height), Image.Resampling.NEAREST), (left, top))
-
-    def bar(self, scale: Scale, left: int, top: int, width: int) -> None:
-        """The legend of a scale."""
-        ramp = np.linspace(0, 1, width)
-        if scale.kind == "log":
-            values = np.exp(np.log(scale.low) + ramp * np.log(scale.high / scale.low))
-        else:
-            values = scale.low + ramp * (scale.high - scale.low)
-        self.put(scale.colours(values)[None], (left, top, width, 10))
-        self.text((left, top + 13), f"{scale.low:.3g}", 11, MUTED)
-        kind = "log" if scale.kind == "log" else ""
-        self.text((left + width / 2, top + 13), kind, 11, MUTED, "ma")
-        self.text((left + width, top + 13), f"{scale.high:.3g}", 11, MUTED, "ra")
+# Names in a recording are text, never TeX.
+_STYLE = {"text.parse_math": False, "font.size": 9, "axes.titlesize": 10}
 
 
 def quantity_figure(recording: Recording, quantity: Quantity) -> Image.Image:
     """Places downwards, steps to the right, one panel a row."""
-    rows, places = quantity.values.shape[1], len(quantity.places)
-    line = 14 if places <= 90 else 10
-    cell = max(4, min(28, 560 // (quantity.values.shape[0] * rows)))
-    label, panel = 190, cell * quantity.values.shape[0]
-    top = 92
-    width = max(640, 2 * MARGIN + label + rows * (panel + 18))
-    height = top + line * places + 76
-    sheet = Sheet.titled(width, height, quantity.title, f"{recording.title}. {recording.note}")
+    steps, rows, places = quantity.values.shape
     scale = scale_of(quantity)
-    for index, place in enumerate(quantity.places):
-        y = top + index * line + line / 2
-        sheet.text((MARGIN + label - 8, y), place.label, line - 2, INK, "rm")
-    for row in range(rows):
-        left = MARGIN + label + row * (panel + 18)
-        sheet.text((left, top - 20), _row_name(recording, row), 12)
-        sheet.put(scale.colours(quantity.values[:, row].T), (left, top, panel, line * places))
-        _axis(sheet, recording, left, top + line * places + 4, cell)
-    sheet.bar(scale, MARGIN + label, height - 36, 240)
-    return sheet.image
+    with rc_context(_STYLE):
+        figure = _titled(recording, quantity.title, 4 + 3 * rows, 1.8 + 0.18 * max(places, 6))
+        panels = figure.subplots(1, rows, sharey=True, squeeze=False)[0]
+        for row, panel in enumerate(panels):
+            panel.imshow(scale.colours(quantity.values[:, row].T), aspect="auto")
+            panel.set_title(_row_name(recording, row))
+            _time_axis(panel, recording, steps)
+        labels = [place.label for place in quantity.places]
+        panels[0].set_yticks(range(places), labels, fontsize=8 if places <= 90 else 6)
+        _bar(figure, scale, panels)
+        return _drawn(figure)
 
 
 def maps_figure(recording: Recording, step: int, row: int) -> Image.Image | None:
@@ -100,66 +53,48 @@ def maps_figure(recording: Recording, step: int, row: int) -> Image.Image | None
              if f"attention.map.{i}" in recording.shapes]  # fmt: skip
     if not found:
         return None
-    tokens = shown_tokens(recording, row)
-    label, top = 200, 112
-    width = 2 * MARGIN + label + len(tokens) * (TILE + 4)
+    tokens, tiles, names = shown_tokens(recording, row), [], []
+    for index, attention in found:
+        maps = recording.step(f"attention.map.{index}", step)[row].astype(np.float32)
+        tiles += [fitted(maps[at]).colours(maps[at]) for at in range(len(tokens))]
+        name = short(str(attention.get("module", ""))).removesuffix(" attn2")
+        names.append(f"{name}\n{maps.shape[1]} x {maps.shape[2]}")
     time = float(recording.read("timestep")[step])
     title = (
         f"Where each token is looked for: step {step + 1} of {recording.steps}, t = {time:g}"
     )
-    half = _row_name(recording, row)
-    note = ", ".join(filter(None, (recording.title, half))) + f". {recording.note}"
-    height = top + len(found) * (TILE + 4) + MARGIN
-    sheet = Sheet.titled(max(width, 720), height, title, note)
-    sheet.text(
-        (MARGIN, 56), "mean over heads; each map from its own least to its most", 11, MUTED
-    )
-    for column, token in enumerate(tokens):
-        x = MARGIN + label + column * (TILE + 4) + TILE / 2
-        sheet.text((x, top - 8), token[:10], 12, INK, "ms")
-    for line, (index, attention) in enumerate(found):
-        y = top + line * (TILE + 4)
-        maps = recording.step(f"attention.map.{index}", step)[row].astype(np.float32)
-        name = short(str(attention.get("module", ""))).removesuffix(" attn2")
-        sheet.text((MARGIN + label - 10, y + TILE / 2 - 8), name, 12, INK, "rm")
-        size = f"{maps.shape[1]} x {maps.shape[2]}"
-        sheet.text((MARGIN + label - 10, y + TILE / 2 + 8), size, 11, MUTED, "rm")
-        for column in range(len(tokens)):
-            pixels = fitted(maps[column]).colours(maps[column])
-            sheet.put(pixels, (MARGIN + label + column * (TILE + 4), y, *_fit(maps.shape[1:])))
-    return sheet.image
-
-
-def shown_tokens(recording: Recording, row: int) -> tuple[str, ...]:
-    """The first tokens of a row: up to the end of the prompt, and not too many."""
-    tokens = recording.tokens(row)
-    ends = [i for i, token in enumerate(tokens) if token == "<|endoftext|>"]
-    count = ends[0] + 1 if ends else len(tokens)
-    return tokens[: min(max(count, 2), MOST_TOKENS)]
+    note = "mean over heads; each map from its own least to its most"
+    more = (_row_name(recording, row), note)
+    with rc_context(_STYLE):
+        pixels = _mosaic(tiles, len(tokens), TILE, GAP)
+        figure = _titled(recording, title, 2.4, 1.3, *more, pixels=pixels)
+        panel = _picture(figure, pixels)
+        middle = (TILE + GAP) * np.arange(max(len(tokens), len(names))) + TILE / 2
+        panel.set_xticks(middle[: len(tokens)], [token[:10] for token in tokens])
+        panel.set_yticks(middle[: len(names)], names)
+        panel.tick_params(
+            top=False, labeltop=True, bottom=False, labelbottom=False, left=False
+        )
+        return _drawn(figure)
 
 
 def film_figure(recording: Recording) -> Image.Image:
     """The image at every step: previews, else the first three latent channels as colours."""
     named = "preview" in recording.shapes
-    count = recording.steps
-    columns = min(count, 10 if named else 8)
-    rows = math.ceil(count / columns)
-    tile = 128
-    width = max(720, 2 * MARGIN + columns * (tile + 6))
     what = "Decoded previews" if named else "Latents: three channels as red, green and blue"
     if "clean" in recording.shapes:
         what += ", of the image that the scheduler expects"
-    sheet = Sheet.titled(
-        width, 84 + rows * (tile + 26), what, f"{recording.title}. {recording.note}"
-    )
-    times = recording.read("timestep")
-    for step in range(count):
-        x = MARGIN + (step % columns) * (tile + 6)
-        y = 68 + (step // columns) * (tile + 26)
-        pixels = frame(recording, step)
-        sheet.put(pixels, (x, y, *_fit(pixels.shape[:2], tile)))
-        sheet.text((x, y + tile + 4), f"{step + 1}  t = {times[step]:g}", 11, MUTED)
-    return sheet.image
+    columns, tile, gap = min(recording.steps, 10 if named else 8), 128, 26
+    frames = [frame(recording, step) for step in range(recording.steps)]
+    with rc_context(_STYLE):
+        pixels = _mosaic(frames, columns, tile, gap)
+        figure = _titled(recording, what, 0.4, 1.0, pixels=pixels)
+        panel = _picture(figure, pixels)
+        panel.set_axis_off()
+        for step, time in enumerate(recording.read("timestep")):
+            x, y = step % columns * (tile + gap), step // columns * (tile + gap) + tile + 4
+            panel.text(x, y, f"{step + 1}  t = {time:g}", va="top", fontsize=8)
+        return _drawn(figure)
 
 
 def frame(recording: Recording, step: int) -> Array:
@@ -182,26 +117,20 @@ def time_figure(recording: Recording) -> Image.Image | None:
     if "temb" not in recording.shapes:
         return None
     vectors = recording.read("temb")[:, -1].astype(np.float64)
-    alike = similarity(vectors)
-    size = 420
-    sheet = Sheet.titled(
-        2 * size + 4 * MARGIN, size + 150, "The time embedding", recording.title
+    shown: tuple[tuple[str, Array, Kind], ...] = (
+        (f"its {vectors.shape[1]} channels (down) over time", vectors.T, "signed"),
+        ("cosine between any two times", similarity(vectors), "linear"),
     )
-    top = 92
-    scale = fitted(vectors, "signed")
-    sheet.text((MARGIN, top - 20), f"its {vectors.shape[1]} channels (down) over time", 12)
-    sheet.put(scale.colours(vectors.T), (MARGIN, top, size, size))
-    sheet.bar(scale, MARGIN, top + size + 24, 200)
-    left = 2 * MARGIN + size + MARGIN
-    likeness = fitted(alike)
-    sheet.text((left, top - 20), "cosine between any two times", 12)
-    sheet.put(likeness.colours(alike), (left, top, size, size))
-    sheet.bar(likeness, left, top + size + 24, 200)
-    times = recording.read("timestep")
-    for x in (MARGIN, left):
-        sheet.text((x, top + size + 4), f"t = {times[0]:g}", 11, MUTED)
-        sheet.text((x + size, top + size + 4), f"t = {times[-1]:g}", 11, MUTED, "ra")
-    return sheet.image
+    with rc_context(_STYLE):
+        figure = _titled(recording, "The time embedding", 10, 6)
+        for panel, (title, values, kind) in zip(figure.subplots(1, 2), shown, strict=True):
+            scale = fitted(values, kind)
+            panel.imshow(scale.colours(values), aspect="auto")
+            panel.set_title(title)
+            panel.set_yticks([])
+            _time_axis(panel, recording, len(vectors))
+            _bar(figure, scale, panel)
+        return _drawn(figure)
 
 
 def similarity(vectors: Array) -> Array:
@@ -231,26 +160,71 @@ def figures(recording: Recording, step: int) -> Iterator[tuple[str, Image.Image]
             yield name, image
 
 
-def _axis(sheet: Sheet, recording: Recording, left: int, top: int, cell: int) -> None:
-    times: Sequence[float] = recording.read("timestep").tolist()
-    width = cell * len(times)
-    sheet.text((left, top), f"t = {times[0]:g}", 11, MUTED)
-    if width > 120:
-        sheet.text((left + width, top), f"{times[-1]:g}", 11, MUTED, "ra")
+def _titled(
+    recording: Recording,
+    title: str,
+    width: float,
+    height: float,
+    *more: str,
+    pixels: Any = None,
+) -> Figure:
+    """A page of a size in inches, or of one so much larger than a picture, with a heading."""
+    tall, wide = (0, 0) if pixels is None else pixels.shape[:2]
+    note = ". ".join(filter(None, (recording.title, *more, recording.note)))
+    size = (max(width + wide / DPI, 7.2), height + tall / DPI)
+    figure = Figure(size, DPI, layout="constrained")
+    lines = [title, *textwrap.wrap(note, int(size[0] * 13))]
+    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=10)
+    return figure
+
+
+def _picture(figure: Figure, pixels: Array) -> Any:
+    panel = figure.subplots()
+    panel.imshow(pixels, interpolation="nearest")
+    for spine in panel.spines.values():
+        spine.set_visible(False)
+    return panel
+
+
+def _time_axis(panel: Any, recording: Recording, steps: int) -> None:
+    times = recording.read("timestep")
+    shown = sorted({0, steps - 1})
+    panel.set_xticks(shown, [f"t = {times[at]:g}" for at in shown])
+
+
+def _bar(figure: Figure, scale: Scale, panels: Any) -> None:
+    mappable = ScalarMappable(scale.norm, scale.colormap)
+    bar = figure.colorbar(
+        mappable, ax=panels, location="bottom", shrink=0.6, aspect=40, format="{x:.3g}"
+    )
+    bar.minorticks_off()
+    if scale.kind == "log":
+        bar.set_ticks(sorted({scale.low, math.sqrt(scale.low * scale.high), scale.high}))
+
+
+def _mosaic(tiles: Sequence[Array], columns: int, tile: int, gap: int) -> Array:
+    """Pictures in rows on white, each as large as fits a square of ``tile`` pixels."""
+    rows = math.ceil(len(tiles) / columns)
+    sheet = np.full((rows * (tile + gap), columns * (tile + gap), 3), 255, np.uint8)
+    for at, pixels in enumerate(tiles):
+        height, width = pixels.shape[:2]
+        size = [max(1, round(side * tile / max(height, width))) for side in (width, height)]
+        image = Image.fromarray(np.ascontiguousarray(pixels))
+        drawn = np.asarray(image.resize((size[0], size[1]), Image.Resampling.NEAREST))
+        y, x = at // columns * (tile + gap), at % columns * (tile + gap)
+        sheet[y : y + size[1], x : x + size[0]] = drawn
+    return sheet
+
+
+def _drawn(figure: Figure) -> Image.Image:
+    canvas = FigureCanvasAgg(figure)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a token may be of any script
+        canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _row_name(recording: Recording, row: int) -> str:
     if len(recording.rows) < 2:
         return ""
     return {"cond": "conditional", "uncond": "unconditional"}.get(recording.rows[row], "")
-
-
-def _fit(size: Sequence[int], tile: int = TILE) -> tuple[int, int]:
-    """Width and height of a picture of (h, w) inside a square tile."""
-    height, width = size
-    scale = tile / max(height, width)
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-def _font(size: int) -> Font:
-    return ImageFont.load_default(size)

@@ -7,19 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib import colormaps, colors
 
 from viewer.model.recording import Quantity
 
 Array = npt.NDArray[Any]
 Kind = Literal["linear", "log", "signed"]
 
-SEQUENTIAL = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
-"""Viridis (https://bids.github.io/colormap/) at five places; light means much."""
-
-DIVERGING = ((33, 102, 172), (146, 197, 222), (247, 247, 247), (244, 165, 130), (178, 24, 43))
-"""Blue below zero, red above it (ColorBrewer's RdBu)."""
-
-MISSING = (128, 128, 128)
+MISSING = "#808080"
 _KINDS: dict[str, Kind] = {
     "block.rms": "log",
     "block.std": "log",
@@ -31,39 +26,43 @@ _KINDS: dict[str, Kind] = {
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to 0 to 1.
+    """From values to colours.
 
     Attributes:
         kind: ``log`` for sizes that span decades, ``signed`` about zero.
-        low: Value of 0.
-        high: Value of 1.
+        low: Value of the first colour.
+        high: Value of the last colour.
     """
 
     kind: Kind
     low: float
     high: float
 
+    @property
+    def norm(self) -> Any:
+        """Matplotlib's, from values to 0 to 1."""
+        kind = colors.LogNorm if self.kind == "log" else colors.Normalize
+        return kind(self.low, self.high, clip=True)
+
+    @property
+    def colormap(self) -> Any:
+        """Blue below zero and red above it, or light for much; grey where no number is."""
+        return colormaps["RdBu_r" if self.kind == "signed" else "viridis"].with_extremes(
+            bad=MISSING
+        )
+
     def place(self, values: Array) -> Array:
         """Values between 0 and 1; NaN where there is no finite number."""
-        x = values.astype(np.float64)
-        low, high = self.low, self.high
-        if self.kind == "log":
-            x = np.log(np.maximum(x, low))
-            low, high = np.log(low), np.log(high)
-        placed = (x - low) / (high - low) if high > low else np.full_like(x, 0.5)
-        return np.where(np.isfinite(values), np.clip(placed, 0, 1), np.nan)
+        placed: Array = np.ma.filled(self._placed(values), np.nan)
+        return placed
 
     def colours(self, values: Array) -> Array:
         """RGB of each value: (..., 3) uint8."""
-        placed = self.place(values)
-        stops = np.array(DIVERGING if self.kind == "signed" else SEQUENTIAL, np.float64)
-        at = np.nan_to_num(placed) * (len(stops) - 1)
-        left = np.minimum(at.astype(int), len(stops) - 2)
-        part = (at - left)[..., None]
-        mixed = stops[left] * (1 - part) + stops[left + 1] * part
-        found = np.where(np.isnan(placed)[..., None], MISSING, mixed)
-        rounded: Array = found.round().astype(np.uint8)
-        return rounded
+        found: Array = self.colormap(self._placed(values), bytes=True)
+        return found[..., :3]
+
+    def _placed(self, values: Array) -> Any:
+        return self.norm(np.ma.masked_invalid(values.astype(np.float64)))
 
 
 def scale_of(quantity: Quantity) -> Scale:

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from viewer.errors import TargetError
+from viewer.extras import need
 from viewer.model.recording import Array, Recording
-from viewer.replay.plots import frame, maps_figure
+from viewer.outputs.tensorboard import INSTALL, write_run
+from viewer.replay import PLOTS
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
 
-INSTALL = "pip install tensorboard"
 LEAST_PIXELS = 128
 
 
@@ -35,39 +35,18 @@ def write(recording: Recording, folder: Path) -> Path:
         The event file.
 
     Raises:
-        TargetError: TensorBoard is not installed, or the folder cannot be written to.
+        TargetError: TensorBoard or matplotlib is not installed, or the folder cannot be
+            written to.
     """
-    try:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-        from tensorboard.summary.writer.record_writer import RecordWriter
-    except ImportError as error:
-        raise TargetError("TensorBoard is not installed", "", INSTALL) from error
+    Event = need("tensorboard.compat.proto.event_pb2", INSTALL).Event  # noqa: N806
+    Summary = need("tensorboard.compat.proto.summary_pb2", INSTALL).Summary  # noqa: N806
     when = recording.path.stat().st_mtime
-    target = folder / recording.path.stem / "events.out.tfevents.0.unet-atlas-recording"
-    sibling = target.with_name(f".{target.name}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with sibling.open("wb") as file:
-            writer = RecordWriter(file)
-            begin = Event(wall_time=when, file_version="brain.Event:2")
-            writer.write(begin.SerializeToString())
-            for step in range(recording.steps):
-                summary = Summary(
-                    value=[
-                        *_scalars(recording, step, Summary),
-                        *_images(recording, step, Summary),
-                    ]
-                )
-                event = Event(wall_time=when + step, step=step, summary=summary)
-                writer.write(event.SerializeToString())
-        sibling.replace(target)
-    except OSError as error:
-        sibling.unlink(missing_ok=True)
-        raise TargetError(
-            f"{target} cannot be written ({error.strerror})", "a folder for runs"
-        ) from error
-    return target
+    events = [Event(wall_time=when, file_version="brain.Event:2")]
+    for step in range(recording.steps):
+        values = [*_scalars(recording, step, Summary), *_images(recording, step, Summary)]
+        summary = Summary(value=values)
+        events.append(Event(wall_time=when + step, step=step, summary=summary))
+    return write_run(events, folder, recording.path.stem, "unet-atlas-recording")
 
 
 def _scalars(recording: Recording, step: int, kind: type[Summary]) -> Iterator[Summary.Value]:
@@ -82,9 +61,10 @@ def _scalars(recording: Recording, step: int, kind: type[Summary]) -> Iterator[S
 def _images(recording: Recording, step: int, kind: type[Summary]) -> Iterator[Summary.Value]:
     if recording.kind != "sampling":
         return
-    yield _image("image", _enlarged(frame(recording, step)), kind)
+    plots = need(*PLOTS)
+    yield _image("image", _enlarged(plots.frame(recording, step)), kind)
     for row, name in enumerate(recording.rows):
-        figure = maps_figure(recording, step, row)
+        figure = plots.maps_figure(recording, step, row)
         if figure is not None:
             yield _image(f"attention/{name}", figure, kind)
 

@@ -74,6 +74,7 @@ class Netron:
             '<meta name="version" content="0.0.0">\n<meta name="type" content="Atlas">\n'
             f'<meta name="file" content="model.onnx">\n<meta name="name" content="{name}">\n'
             f'<meta name="identifier" content="{name}">\n'
+            '<link rel="stylesheet" href="/web/page/roles.css">\n'
             '<link rel="stylesheet" href="/web/netron/overlay.css">\n'
             f"{self._preloads()}"
             '<script type="module" src="/web/netron/overlay.js"></script>'

@@ -16,10 +16,8 @@ from typing import Any, BinaryIO
 
 from viewer.errors import TargetError, ViewerError
 from viewer.model.compare import weights
-from viewer.serve import netron
-from viewer.serve.offline import page
-from viewer.serve.replay_page import served_page
-from viewer.serve.shown import WEB, Shown, embed
+from viewer.serve import netron, offline, pages
+from viewer.serve.shown import Shown
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
@@ -162,19 +160,12 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def _page(self) -> None:
-        page = (WEB / "page/index.html").read_text(encoding="utf-8")
-        about = embed(self.server.shown.about(netron=self.server.pages.version))
-        # All modules at once, not in as many rounds as their imports are deep.
-        modules = sorted(file.name for file in (WEB / "page").glob("*.js"))
-        links = "".join(
-            f'<link rel="modulepreload" href="/web/page/{name}">\n' for name in modules
-        )
-        page = page.replace("<!-- modules -->", links).replace("<!-- shown -->", about)
-        self._bytes(page.encode(), "text/html; charset=utf-8", POLICY)
+        about = self.server.shown.about(netron=self.server.pages.version)
+        self._html(pages.served("page", about))
 
     def _web(self, name: str) -> None:
         kind = netron.content_type(name)
-        file = WEB / name
+        file = pages.WEB / name
         if kind is None or not file.is_file():
             self._text(HTTPStatus.NOT_FOUND, "not found")
             return
@@ -218,10 +209,10 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self._stream(stream, first, last - first + 1)
 
-    def _timeline(self) -> None:
+    def _replay(self) -> None:
         shown = self.server.shown
-        page = served_page(shown.recorded(), len(shown.models))
-        self._bytes(page, "text/html; charset=utf-8", POLICY)
+        about = {"models": len(shown.models), "file": shown.recorded().path.name}
+        self._html(pages.served("replay", about))
 
     def _recorded(self) -> None:
         path = self.server.shown.recorded().path
@@ -253,7 +244,10 @@ class Handler(BaseHTTPRequestHandler):
         self._text(HTTPStatus.OK, "thanks")
 
     def _offline(self) -> None:
-        self._bytes(page(self.server.shown).encode(), "text/html; charset=utf-8", POLICY)
+        self._html(offline.page(self.server.shown).encode())
+
+    def _html(self, page: bytes) -> None:
+        self._bytes(page, "text/html; charset=utf-8", POLICY)
 
     def _json(self, value: Any) -> None:
         self._bytes(json.dumps(value, default=str).encode(), "application/json", POLICY)
@@ -293,7 +287,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Callable[..., None]], ...] = (
     ("GET", re.compile(r"/compare\.json"), Handler._compare),
     ("GET", re.compile(r"/compare/weights\.json"), Handler._weights),
     ("GET", re.compile(r"/offline\.html"), Handler._offline),
-    ("GET", re.compile(r"/recording"), Handler._timeline),
+    ("GET", re.compile(r"/recording"), Handler._replay),
     ("GET", re.compile(r"/recording/data"), Handler._recorded),
     ("POST", re.compile(r"/export/([\w-]+)"), Handler._upload),
 )

@@ -6,15 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from viewer.errors import RecordingError
 from viewer.model.atlas import Atlas
 from viewer.model.compare import compare
 from viewer.model.recording import Recording
-
-WEB = Path(__file__).parent.parent / "web"
 
 
 @dataclass(frozen=True)
@@ -63,12 +60,4 @@ class Shown:
 def _dump(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str).encode(
         errors="replace"
-    )
-
-
-def embed(value: Any) -> str:
-    """JSON that is safe between ``<script>`` tags whatever names it holds."""
-    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
-    return (
-        text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
     )

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import torch
 
+from exporter.call import call
 from exporter.parity.locate.record import Heard, listening
-from exporter.parity.reference import call, loaded
+from exporter.parity.reference import loaded
 from exporter.runtime.inlined import enclosing
 from exporter.types import Source
 

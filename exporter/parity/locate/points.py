@@ -7,9 +7,10 @@ from collections.abc import Collection, Mapping
 
 import torch
 
+from exporter.call import call
 from exporter.parity.locate.match import Point
 from exporter.parity.locate.record import Heard, listening
-from exporter.parity.reference import call, precisions
+from exporter.parity.reference import precisions
 from exporter.types import TORCH_DTYPES, Dtype
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from exporter.passes.constants import sole_user
 from exporter.passes.ort.contrib import DOMAIN, permuted, replace, successor
+from exporter.values import sole_user
 
 NHWC, NCHW = [0, 2, 3, 1], [0, 3, 1, 2]
 _CHANNELS_PER_THREAD = 2

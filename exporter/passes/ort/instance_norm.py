@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from exporter.passes.constants import int64_constant
 from exporter.passes.ort.contrib import replace, successor
+from exporter.values import int64_constant
 
 
 class InstanceNorm(ir.passes.InPlacePass):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from exporter.passes.constants import dims, sole_user
 from exporter.passes.ort.contrib import DOMAIN, replace, successor
+from exporter.values import dims, sole_user
 
 WIDTHS = (2560, 5120, 10240)
 """Last dimensions that the CUDA kernel of every supported ONNX Runtime takes."""

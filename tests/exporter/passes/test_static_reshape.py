@@ -1,7 +1,7 @@
 import pytest
 
-from exporter.passes.constants import constant_ints
 from exporter.passes.static_reshape import StaticReshape
+from exporter.values import constant_ints
 
 TEXT = """
 g (float[{source}] x, float[{result}] like) => (float[{result}] y) <int64[{rank}] size> {{

@@ -17,7 +17,9 @@ let hidden = new Set();
 
 // The page around us has asked for the same payload: it is parsed once.
 const [, index] = /\/m\/(\d+)\//.exec(window.location.pathname);
-const asked = window.parent.atlasPayloads?.[index] ?? fetch("../atlas.json").then((response) => response.json());
+const asked =
+  window.parent.atlasPayloads?.[index] ??
+  fetch("../atlas.json").then((response) => response.json());
 const loaded = asked.then((data) => {
   atlas = data;
 });
@@ -112,7 +114,8 @@ function firstOutput(node) {
 // Which of our calls is open: by its function, or along the calls that led here.
 function scopeOf(stack) {
   const open = stack[0]?.target;
-  const is = (node) => node.kind === "call" && node.op === open?.name && node.domain === open?.module;
+  const is = (node) =>
+    node.kind === "call" && node.op === open?.name && node.domain === open?.module;
   const fits = atlas.nodes.flatMap((node, id) => (is(node) ? [id] : []));
   if (fits.length === 1) {
     return fits[0];
@@ -127,7 +130,9 @@ function scopeOf(stack) {
 
 function insideOf(id) {
   const children = id === null ? atlas.top : (atlas.nodes[id].children ?? []);
-  return children.flatMap((child) => (atlas.nodes[child].kind === "group" ? insideOf(child) : [child]));
+  return children.flatMap((child) =>
+    atlas.nodes[child].kind === "group" ? insideOf(child) : [child],
+  );
 }
 
 function prepare(graph) {
@@ -159,7 +164,12 @@ function lendRanges(node) {
       const tensor = value?.initializer;
       if (tensor?._request && !tensor._request.ranged) {
         const { offset, length } = tensor._request;
-        tensor._request = { ranged: true, offset, length, location: new Range(tensor._location) };
+        tensor._request = {
+          ranged: true,
+          offset,
+          length,
+          location: new Range(tensor._location),
+        };
       }
     }
   }
@@ -191,7 +201,8 @@ function elementOf(node) {
 
 function flows() {
   const named = new Map();
-  const note = (names, ids) => names?.forEach((name, at) => ids?.[at] >= 0 && named.set(name, ids[at]));
+  const note = (names, ids) =>
+    names?.forEach((name, at) => ids?.[at] >= 0 && named.set(name, ids[at]));
   if (scope === null) {
     atlas.inputs.forEach((id) => named.set(atlas.values[id][0], id));
   } else {
@@ -240,7 +251,11 @@ function fit(state) {
     return;
   }
   view.target.zoom = Math.max(SMALLEST, Math.min(1, scale));
-  host.scrollTo({ left: (host.scrollWidth - host.clientWidth) / 2, top: 0, behavior: "instant" });
+  host.scrollTo({
+    left: (host.scrollWidth - host.clientWidth) / 2,
+    top: 0,
+    behavior: "instant",
+  });
 }
 
 function settle() {
@@ -307,7 +322,11 @@ document.addEventListener("keydown", (event) => {
 });
 
 window.addEventListener("message", async (event) => {
-  if (event.origin !== ORIGIN || event.source !== window.parent || event.data?.to !== "netron") {
+  if (
+    event.origin !== ORIGIN ||
+    event.source !== window.parent ||
+    event.data?.to !== "netron"
+  ) {
     return;
   }
   const message = event.data;

@@ -4,7 +4,10 @@
 export function applyTheme(dark) {
   for (const sheet of document.styleSheets) {
     for (const rule of sheet.cssRules) {
-      if (rule instanceof CSSMediaRule && (rule.atlas || rule.media.mediaText.includes("prefers-color-scheme"))) {
+      if (
+        rule instanceof CSSMediaRule &&
+        (rule.atlas || rule.media.mediaText.includes("prefers-color-scheme"))
+      ) {
         rule.atlas = true;
         rule.media.mediaText = dark ? "all" : "not all";
       }
@@ -13,7 +16,17 @@ export function applyTheme(dark) {
   document.documentElement.dataset.theme = dark ? "dark" : "light";
 }
 
-const WRITTEN = ["fill", "stroke", "stroke-width", "stroke-dasharray", "opacity", "font-family", "font-size", "font-weight", "marker-end"];
+const WRITTEN = [
+  "fill",
+  "stroke",
+  "stroke-width",
+  "stroke-dasharray",
+  "opacity",
+  "font-family",
+  "font-size",
+  "font-weight",
+  "marker-end",
+];
 
 // The graph as a figure of its own: every style that counts is written into it.
 export function figure() {
@@ -21,7 +34,10 @@ export function figure() {
   const origin = document.getElementById("origin");
   const box = origin.getBBox();
   const copy = canvas.cloneNode(true);
-  const [from, to] = [[canvas, ...canvas.querySelectorAll("*")], [copy, ...copy.querySelectorAll("*")]];
+  const [from, to] = [
+    [canvas, ...canvas.querySelectorAll("*")],
+    [copy, ...copy.querySelectorAll("*")],
+  ];
   from.forEach((element, at) => {
     const style = window.getComputedStyle(element);
     WRITTEN.forEach((name) => to[at].style.setProperty(name, style.getPropertyValue(name)));
@@ -29,10 +45,20 @@ export function figure() {
   copy.querySelector(".edge-paths-hit-test, #edge-paths-hit-test")?.remove();
   copy.querySelector("#origin").setAttribute("transform", "");
   const margin = 20;
-  copy.setAttribute("viewBox", `${box.x - margin} ${box.y - margin} ${box.width + 2 * margin} ${box.height + 2 * margin}`);
+  copy.setAttribute(
+    "viewBox",
+    `${box.x - margin} ${box.y - margin} ${box.width + 2 * margin} ${box.height + 2 * margin}`,
+  );
   copy.querySelector("#background")?.remove();
-  const size = { width: Math.ceil(box.width + 2 * margin), height: Math.ceil(box.height + 2 * margin) };
+  const size = {
+    width: Math.ceil(box.width + 2 * margin),
+    height: Math.ceil(box.height + 2 * margin),
+  };
   copy.setAttribute("width", size.width);
   copy.setAttribute("height", size.height);
-  return { ...size, svg: new XMLSerializer().serializeToString(copy), background: window.getComputedStyle(document.body).backgroundColor };
+  return {
+    ...size,
+    svg: new XMLSerializer().serializeToString(copy),
+    background: window.getComputedStyle(document.body).backgroundColor,
+  };
 }

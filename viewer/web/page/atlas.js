@@ -3,10 +3,28 @@
 export class Atlas {
   constructor(data) {
     Object.assign(this, data);
-    this.values = data.values.map(([name, shape, dtype, producer, flow], id) => ({ id, name, shape, dtype, producer, flow }));
+    this.values = data.values.map(([name, shape, dtype, producer, flow], id) => ({
+      id,
+      name,
+      shape,
+      dtype,
+      producer,
+      flow,
+    }));
     this.nodes = data.nodes.map((node, id) => ({
-      id, parent: null, role: "", module: "", in: [], out: [], locals: [], formals: [], children: [],
-      weights: [], attributes: {}, params: 0, ...node,
+      id,
+      parent: null,
+      role: "",
+      module: "",
+      in: [],
+      out: [],
+      locals: [],
+      formals: [],
+      children: [],
+      weights: [],
+      attributes: {},
+      params: 0,
+      ...node,
     }));
     this.byPath = new Map(this.nodes.map((node) => [node.path, node]));
     this.byModule = new Map();
@@ -30,7 +48,7 @@ export class Atlas {
 
   ancestors(id) {
     const chain = [];
-    for (let node = this.nodes[id]; node && node.parent !== null; ) {
+    for (let node = this.nodes[id]; node && node.parent !== null;) {
       node = this.nodes[node.parent];
       chain.unshift(node.id);
     }
@@ -52,13 +70,19 @@ export class Atlas {
 
   // Calls in which Netron can stand: a group has no function of its own.
   scopeOf(id) {
-    return this.ancestors(id).filter((one) => this.nodes[one].kind === "call").pop() ?? null;
+    return (
+      this.ancestors(id)
+        .filter((one) => this.nodes[one].kind === "call")
+        .pop() ?? null
+    );
   }
 
   // What is drawn when a call (or the graph, for null) is open in Netron.
   members(scope) {
     const children = scope === null ? this.top : this.nodes[scope].children;
-    return children.flatMap((id) => (this.nodes[id].kind === "group" ? this.members(id) : [id]));
+    return children.flatMap((id) =>
+      this.nodes[id].kind === "group" ? this.members(id) : [id],
+    );
   }
 
   className(node) {
@@ -94,6 +118,9 @@ export class Atlas {
       }
     }
     scored.sort((a, b) => a[0] - b[0] || a[1] - b[1] || a[2] - b[2]);
-    return Object.assign(scored.slice(0, limit).map(([, , id]) => id), { total: scored.length });
+    return Object.assign(
+      scored.slice(0, limit).map(([, , id]) => id),
+      { total: scored.length },
+    );
   }
 }

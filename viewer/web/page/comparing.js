@@ -28,21 +28,85 @@ export function comparePanel(app) {
     return [el("p", { class: "empty" }, "Comparing…")];
   }
   const paths = Object.keys(comparison.nodes);
-  const tops = paths.filter((path) => !paths.includes(path.split("/").slice(0, -1).join("/")) || comparison.nodes[path].status === "changed");
+  const tops = paths.filter(
+    (path) =>
+      !paths.includes(path.split("/").slice(0, -1).join("/")) ||
+      comparison.nodes[path].status === "changed",
+  );
   const { params, flops } = comparison.totals;
-  const total = (name, values, text) => el("tr", {}, el("th", { scope: "row" }, name), values.map((value) => el("td", { class: "number" }, text(value))));
+  const total = (name, values, text) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, name),
+      values.map((value) => el("td", { class: "number" }, text(value))),
+    );
   return [
     el("h2", {}, "Compare"),
-    el("p", {}, paths.length === 0 ? "Both have the same modules, operators and shapes." : `${plural(paths.length, "node")} ${paths.length === 1 ? "differs" : "differ"} and ${comparison.same} are the same. On the maps, a dashed red line holds a difference, a solid one is in this file alone.`),
-    el("table", { class: "shapes" },
-      el("thead", {}, el("tr", {}, el("td"), atlases.map((one, at) => el("th", { scope: "col" }, `${"AB"[at]}  ${one.file}`)))),
-      el("tbody", {}, total("parameters", params, (value) => compact(value)), total("a step", flops, flopsText),
-        Object.entries(comparison.config).map(([key, values]) => el("tr", {}, el("th", { scope: "row" }, key), values.map((value) => el("td", {}, brief(value))))),
-        Object.entries(comparison.operators).map(([op, values]) => el("tr", {}, el("th", { scope: "row" }, op), values.map((value) => el("td", { class: "number" }, `${value}`)))))),
+    el(
+      "p",
+      {},
+      paths.length === 0
+        ? "Both have the same modules, operators and shapes."
+        : `${plural(paths.length, "node")} ${paths.length === 1 ? "differs" : "differ"} and ${comparison.same} are the same. On the maps, a dashed red line holds a difference, a solid one is in this file alone.`,
+    ),
+    el(
+      "table",
+      { class: "shapes" },
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          el("td"),
+          atlases.map((one, at) => el("th", { scope: "col" }, `${"AB"[at]}  ${one.file}`)),
+        ),
+      ),
+      el(
+        "tbody",
+        {},
+        total("parameters", params, (value) => compact(value)),
+        total("a step", flops, flopsText),
+        Object.entries(comparison.config).map(([key, values]) =>
+          el(
+            "tr",
+            {},
+            el("th", { scope: "row" }, key),
+            values.map((value) => el("td", {}, brief(value))),
+          ),
+        ),
+        Object.entries(comparison.operators).map(([op, values]) =>
+          el(
+            "tr",
+            {},
+            el("th", { scope: "row" }, op),
+            values.map((value) => el("td", { class: "number" }, `${value}`)),
+          ),
+        ),
+      ),
+    ),
     weightsPart(app),
-    tops.length > 0 ? el("table", { class: "shapes differences" },
-      el("thead", {}, el("tr", {}, ["node", "A", "B"].map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, tops.slice(0, 300).map((path) => difference(app, path)))) : null,
+    tops.length > 0
+      ? el(
+          "table",
+          { class: "shapes differences" },
+          el(
+            "thead",
+            {},
+            el(
+              "tr",
+              {},
+              ["node", "A", "B"].map((name) => el("th", { scope: "col" }, name)),
+            ),
+          ),
+          el(
+            "tbody",
+            {},
+            tops.slice(0, 300).map((path) => difference(app, path)),
+          ),
+        )
+      : null,
   ];
 }
 
@@ -54,10 +118,31 @@ function difference(app, path) {
     if (!node) {
       return el("td", {}, "–");
     }
-    return el("td", {}, el("button", { type: "button", class: `node-link ${roleClass(node.role)}`, onclick: () => app.goIn(side, node.id) }, el("span", { class: "swatch", "aria-hidden": "true" }), node.op),
-      facts.map(([name, values]) => el("div", { class: "fact" }, `${name} `, el("code", {}, brief(values[side])))));
+    return el(
+      "td",
+      {},
+      el(
+        "button",
+        {
+          type: "button",
+          class: `node-link ${roleClass(node.role)}`,
+          onclick: () => app.goIn(side, node.id),
+        },
+        el("span", { class: "swatch", "aria-hidden": "true" }),
+        node.op,
+      ),
+      facts.map(([name, values]) =>
+        el("div", { class: "fact" }, `${name} `, el("code", {}, brief(values[side]))),
+      ),
+    );
   };
-  return el("tr", { class: one.status, "data-path": path }, el("th", { scope: "row" }, path, el("span", { class: "status" }, STATUS[one.status])), cell(0), cell(1));
+  return el(
+    "tr",
+    { class: one.status, "data-path": path },
+    el("th", { scope: "row" }, path, el("span", { class: "status" }, STATUS[one.status])),
+    cell(0),
+    cell(1),
+  );
 }
 
 function brief(value) {
@@ -68,10 +153,52 @@ function brief(value) {
 function weightsPart(app) {
   if (app.weights) {
     const { different, equal, unreadable } = app.weights;
-    const text = different.length === 0 ? `All ${equal} weights with a place in both are equal, by SHA-256.` : `${plural(different.length, "weight")} differ and ${equal} are equal, by SHA-256:`;
-    return el("div", { class: "weights" }, el("p", {}, text),
-      el("div", { class: "node-list" }, different.slice(0, 200).map((path) => el("button", { type: "button", class: "node-link role-none", onclick: () => app.goIn(app.index, app.atlas.byPath.get(path).id) }, path))),
-      unreadable.length > 0 ? el("p", { class: "empty" }, `${plural(unreadable.length, "weight")} could not be read: ${unreadable[0][1]}`) : null);
+    const text =
+      different.length === 0
+        ? `All ${equal} weights with a place in both are equal, by SHA-256.`
+        : `${plural(different.length, "weight")} differ and ${equal} are equal, by SHA-256:`;
+    return el(
+      "div",
+      { class: "weights" },
+      el("p", {}, text),
+      el(
+        "div",
+        { class: "node-list" },
+        different.slice(0, 200).map((path) =>
+          el(
+            "button",
+            {
+              type: "button",
+              class: "node-link role-none",
+              onclick: () => app.goIn(app.index, app.atlas.byPath.get(path).id),
+            },
+            path,
+          ),
+        ),
+      ),
+      unreadable.length > 0
+        ? el(
+            "p",
+            { class: "empty" },
+            `${plural(unreadable.length, "weight")} could not be read: ${unreadable[0][1]}`,
+          )
+        : null,
+    );
   }
-  return app.offline ? null : el("p", {}, el("button", { type: "button", class: "compare-weights", disabled: app.weighing, onclick: () => app.compareWeights() }, app.weighing ? "Reading both files…" : "Compare the weights too"));
+  return app.offline
+    ? null
+    : el(
+        "p",
+        {},
+        el(
+          "button",
+          {
+            type: "button",
+            class: "compare-weights",
+            disabled: app.weighing,
+            onclick: () => app.compareWeights(),
+          },
+          app.weighing ? "Reading both files…" : "Compare the weights too",
+        ),
+      );
 }

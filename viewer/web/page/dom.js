@@ -13,7 +13,11 @@ function fill(node, attributes, children) {
       node.setAttribute(name, value === true ? "" : String(value));
     }
   }
-  node.append(...children.flat(3).filter((child) => child !== null && child !== undefined && child !== false));
+  node.append(
+    ...children
+      .flat(3)
+      .filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return node;
 }
 
@@ -50,7 +54,11 @@ export function prose(text) {
   return text.split(/\n{2,}/).map((paragraph) => {
     const lines = paragraph.split("\n");
     if (lines.every((line) => /^\s*[-*] /.test(line))) {
-      return el("ul", {}, lines.map((line) => el("li", {}, inline(line.replace(/^\s*[-*] /, "")))));
+      return el(
+        "ul",
+        {},
+        lines.map((line) => el("li", {}, inline(line.replace(/^\s*[-*] /, "")))),
+      );
     }
     return el("p", {}, inline(lines.join(" ").replace(/^#+ /, "")));
   });

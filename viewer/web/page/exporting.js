@@ -1,11 +1,30 @@
 // Any view as an SVG or PNG that stands alone: styles are written into the figure.
 
-const STYLES = ["fill", "fill-opacity", "stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "opacity", "font-family", "font-size",
-  "font-weight", "letter-spacing", "paint-order", "stroke-linejoin", "display", "text-anchor", "dominant-baseline"];
+const STYLES = [
+  "fill",
+  "fill-opacity",
+  "stroke",
+  "stroke-width",
+  "stroke-dasharray",
+  "stroke-linecap",
+  "opacity",
+  "font-family",
+  "font-size",
+  "font-weight",
+  "letter-spacing",
+  "paint-order",
+  "stroke-linejoin",
+  "display",
+  "text-anchor",
+  "dominant-baseline",
+];
 
 export function standalone(figure) {
   const copy = figure.cloneNode(true);
-  const [from, to] = [[figure, ...figure.querySelectorAll("*")], [copy, ...copy.querySelectorAll("*")]];
+  const [from, to] = [
+    [figure, ...figure.querySelectorAll("*")],
+    [copy, ...copy.querySelectorAll("*")],
+  ];
   from.forEach((element, at) => {
     const style = window.getComputedStyle(element);
     STYLES.forEach((name) => to[at].style.setProperty(name, style.getPropertyValue(name)));
@@ -15,7 +34,10 @@ export function standalone(figure) {
   copy.setAttribute("width", width);
   copy.setAttribute("height", height);
   copy.setAttribute("xmlns", "http://www.w3.org/2000/svg");
-  const background = window.getComputedStyle(document.documentElement).getPropertyValue("--surface").trim();
+  const background = window
+    .getComputedStyle(document.documentElement)
+    .getPropertyValue("--surface")
+    .trim();
   return { svg: new XMLSerializer().serializeToString(copy), background, width, height };
 }
 

@@ -4,10 +4,13 @@ import { svg } from "./dom.js";
 import { shapeOf } from "./nodes.js";
 
 function box(x, y, width, title, detail, kind, app, node = null) {
-  const group = svg("g", { class: `fig-box ${kind}`, transform: `translate(${x} ${y})` },
+  const group = svg(
+    "g",
+    { class: `fig-box ${kind}`, transform: `translate(${x} ${y})` },
     svg("rect", { width, height: 44, rx: 8 }),
     svg("text", { class: "name", x: width / 2, y: 19, "text-anchor": "middle" }, title),
-    svg("text", { class: "cost", x: width / 2, y: 34, "text-anchor": "middle" }, detail));
+    svg("text", { class: "cost", x: width / 2, y: 34, "text-anchor": "middle" }, detail),
+  );
   if (node !== null && node !== undefined) {
     group.classList.add("item");
     group.setAttribute("role", "button");
@@ -16,7 +19,11 @@ function box(x, y, width, title, detail, kind, app, node = null) {
     group.dataset.node = node;
     const go = () => app.go(node);
     group.addEventListener("click", go);
-    group.addEventListener("keydown", (event) => (event.key === "Enter" || event.key === " ") && (event.preventDefault(), go()));
+    group.addEventListener(
+      "keydown",
+      (event) =>
+        (event.key === "Enter" || event.key === " ") && (event.preventDefault(), go()),
+    );
   }
   return group;
 }
@@ -26,9 +33,27 @@ function arrow(d, kind) {
 }
 
 function markers() {
-  return svg("defs", {}, ["image", "time", "text"].map((kind) =>
-    svg("marker", { id: `fig-${kind}`, class: `head ${kind}`, viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9, markerUnits: "userSpaceOnUse", orient: "auto" },
-      svg("path", { d: "M0 0 8 4 0 8z" }))));
+  return svg(
+    "defs",
+    {},
+    ["image", "time", "text"].map((kind) =>
+      svg(
+        "marker",
+        {
+          id: `fig-${kind}`,
+          class: `head ${kind}`,
+          viewBox: "0 0 8 8",
+          refX: 7,
+          refY: 4,
+          markerWidth: 9,
+          markerHeight: 9,
+          markerUnits: "userSpaceOnUse",
+          orient: "auto",
+        },
+        svg("path", { d: "M0 0 8 4 0 8z" }),
+      ),
+    ),
+  );
 }
 
 // What one operand is, what it was made from, and the node that made each.
@@ -36,8 +61,14 @@ function operand(app, one, at) {
   const { atlas } = app;
   const value = atlas.values[atlas.nodes[one.node].in[at]];
   const maker = value?.producer ?? null;
-  const source = maker === null ? undefined : atlas.values[atlas.nodes[maker].in.find((id) => id >= 0)];
-  return { shape: shapeOf(app, value?.shape), maker, from: shapeOf(app, source?.shape), fromMaker: source?.producer ?? null };
+  const source =
+    maker === null ? undefined : atlas.values[atlas.nodes[maker].in.find((id) => id >= 0)];
+  return {
+    shape: shapeOf(app, value?.shape),
+    maker,
+    from: shapeOf(app, source?.shape),
+    fromMaker: source?.producer ?? null,
+  };
 }
 
 export function attentionFigure(app, one) {
@@ -45,9 +76,15 @@ export function attentionFigure(app, one) {
   const other = one.role === "cross_attention" ? "text" : "image";
   const from = one.role === "joint_attention" ? "text + image" : other;
   const [q, k, v] = [0, 1, 2].map((at) => operand(app, one, at));
-  const heads = one.heads === null ? "heads not said" : `${one.heads} heads × ${one.head_dim ?? "?"}`;
+  const heads =
+    one.heads === null ? "heads not said" : `${one.heads} heads × ${one.head_dim ?? "?"}`;
   const [reader] = atlas.consumers.get(atlas.nodes[one.node].out[0]) ?? [];
-  const root = svg("svg", { class: "figure attention", viewBox: "0 0 640 214", role: "group", "aria-label": "Where queries, keys and values come from" });
+  const root = svg("svg", {
+    class: "figure attention",
+    viewBox: "0 0 640 214",
+    role: "group",
+    "aria-label": "Where queries, keys and values come from",
+  });
   root.append(
     markers(),
     box(6, 12, 150, "image tokens", q.from, "image", app, q.fromMaker),
@@ -71,16 +108,46 @@ export function attentionFigure(app, one) {
 export function timeFigure(app, { input, sinusoid, mlp, vector }) {
   const { atlas } = app;
   const rows = Math.ceil(atlas.injections.length / 12);
-  const root = svg("svg", { class: "figure time", viewBox: `0 0 640 ${104 + rows * 34}`, role: "group", "aria-label": "From the timestep to every resnet" });
+  const root = svg("svg", {
+    class: "figure time",
+    viewBox: `0 0 640 ${104 + rows * 34}`,
+    role: "group",
+    "aria-label": "From the timestep to every resnet",
+  });
   const last = (ids) => (ids.length > 0 ? ids.at(-1) : null);
   root.append(
     markers(),
     box(6, 8, 130, input?.name ?? "time", shapeOf(app, input?.shape), "time", app),
-    box(182, 8, 130, "sinusoid", sinusoid.length ? shapeOf(app, atlas.outShape(last(sinusoid))) : "not named", "time", app, last(sinusoid)),
-    box(358, 8, 110, "MLP", mlp.length ? `${mlp.filter((id) => atlas.nodes[id].params > 0).length} layers` : "not named", "time", app, last(mlp)),
+    box(
+      182,
+      8,
+      130,
+      "sinusoid",
+      sinusoid.length ? shapeOf(app, atlas.outShape(last(sinusoid))) : "not named",
+      "time",
+      app,
+      last(sinusoid),
+    ),
+    box(
+      358,
+      8,
+      110,
+      "MLP",
+      mlp.length
+        ? `${mlp.filter((id) => atlas.nodes[id].params > 0).length} layers`
+        : "not named",
+      "time",
+      app,
+      last(mlp),
+    ),
     box(514, 8, 120, "time vector", shapeOf(app, vector), "time", app),
-    arrow("M136 30H180", "time"), arrow("M312 30H356", "time"), arrow("M468 30H512", "time"),
-    svg("path", { class: "fig-arrow time", d: `M574 52V74M31 74H${8 + (Math.min(atlas.injections.length, 12) - 1) * 52.5 + 23}` }),
+    arrow("M136 30H180", "time"),
+    arrow("M312 30H356", "time"),
+    arrow("M468 30H512", "time"),
+    svg("path", {
+      class: "fig-arrow time",
+      d: `M574 52V74M31 74H${8 + (Math.min(atlas.injections.length, 12) - 1) * 52.5 + 23}`,
+    }),
   );
   atlas.injections.forEach((one, at) => {
     const [x, y] = [8 + (at % 12) * 52.5, 94 + Math.floor(at / 12) * 34];

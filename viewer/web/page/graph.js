@@ -14,7 +14,10 @@ export class GraphFrame {
     this.dark = false;
     this.figures = [];
     this.note = el("p", { class: "note", role: "status", hidden: true });
-    this.frame = el("iframe", { src: `/m/${index}/netron/index.html`, title: `Netron: ${name}` });
+    this.frame = el("iframe", {
+      src: `/m/${index}/netron/index.html`,
+      title: `Netron: ${name}`,
+    });
     this.element = el("div", { class: "graph" }, this.note, this.frame);
     this.version = version || "unknown";
     window.addEventListener("message", (event) => this.receive(event));
@@ -22,7 +25,8 @@ export class GraphFrame {
   }
 
   receive(event) {
-    const mine = event.origin === window.location.origin && event.source === this.frame.contentWindow;
+    const mine =
+      event.origin === window.location.origin && event.source === this.frame.contentWindow;
     if (mine && event.data?.from === "netron") {
       this[`on_${event.data.type}`]?.(event.data);
     }
@@ -72,7 +76,10 @@ export class GraphFrame {
   }
 
   post(message) {
-    this.frame.contentWindow?.postMessage({ to: "netron", ...message }, window.location.origin);
+    this.frame.contentWindow?.postMessage(
+      { to: "netron", ...message },
+      window.location.origin,
+    );
   }
 
   flush() {
@@ -106,7 +113,11 @@ export class GraphFrame {
   }
 
   paint(lit, hidden) {
-    const message = { type: "style", hidden: [...hidden], lit: lit && { nodes: [...lit.nodes], values: [...lit.values] } };
+    const message = {
+      type: "style",
+      hidden: [...hidden],
+      lit: lit && { nodes: [...lit.nodes], values: [...lit.values] },
+    };
     if (JSON.stringify(message) === JSON.stringify(this.style)) {
       return;
     }

@@ -17,8 +17,13 @@ import { litEverywhere } from "./trace.js";
 import { traced, tracePanel } from "./tracepanel.js";
 
 const PANELS = {
-  about: ["About", aboutPanel], attention: ["Attention", attentionPanel], time: ["Time", timePanel], shapes: ["Shapes", shapesPanel],
-  trace: ["Trace", tracePanel], parity: ["Parity", parityPanel], compare: ["Compare", comparePanel],
+  about: ["About", aboutPanel],
+  attention: ["Attention", attentionPanel],
+  time: ["Time", timePanel],
+  shapes: ["Shapes", shapesPanel],
+  trace: ["Trace", tracePanel],
+  parity: ["Parity", parityPanel],
+  compare: ["Compare", comparePanel],
 };
 
 class App {
@@ -58,7 +63,9 @@ class App {
   async start() {
     const { models } = this.shown;
     document.title = `${models.map((one) => one.name).join(" and ")} – UNet Atlas`;
-    const asked = this.offline ? this.shown.atlases : models.map((_, index) => get(`/m/${index}/atlas.json`));
+    const asked = this.offline
+      ? this.shown.atlases
+      : models.map((_, index) => get(`/m/${index}/atlas.json`));
     if (!this.offline) {
       window.atlasPayloads = asked;
       this.needGraph(Math.min(Number(this.state.current.model) || 0, models.length - 1));
@@ -80,7 +87,8 @@ class App {
     if (this.offline || this.graphs[index]) {
       return;
     }
-    const mine = (act) => (argument) => this.atlases.length > 0 && index === this.index && act(argument);
+    const mine = (act) => (argument) =>
+      this.atlases.length > 0 && index === this.index && act(argument);
     const graph = new GraphFrame(index, this.shown.models[index].name, this.shown.netron, {
       opened: mine((scope) => this.netronOpened(scope)),
       selected: mine((id) => this.netronSelected(id)),
@@ -99,7 +107,9 @@ class App {
   normalise() {
     const { open, select } = this.state.current;
     const parts = open.split("/");
-    const known = parts.map((_, at) => parts.slice(0, parts.length - at).join("/")).find((path) => this.atlas.byPath.has(path));
+    const known = parts
+      .map((_, at) => parts.slice(0, parts.length - at).join("/"))
+      .find((path) => this.atlas.byPath.has(path));
     const node = this.atlas.byPath.get(known);
     if (open && open !== known) {
       this.state.set({ open: known ?? "", select: "" }, true);
@@ -113,13 +123,18 @@ class App {
 
   place(id) {
     const { parent } = this.atlas.nodes[id];
-    return { open: parent === null ? "" : this.atlas.nodes[parent].path, select: this.atlas.segment(id) };
+    return {
+      open: parent === null ? "" : this.atlas.nodes[parent].path,
+      select: this.atlas.segment(id),
+    };
   }
 
   // Goes to a node: into a call, or to an operator where it stands.
   go(id) {
     const node = this.atlas.nodes[id];
-    this.state.set(node.children.length > 0 ? { open: node.path, select: "" } : this.place(id));
+    this.state.set(
+      node.children.length > 0 ? { open: node.path, select: "" } : this.place(id),
+    );
   }
 
   goIn(index, id) {
@@ -129,7 +144,11 @@ class App {
 
   // Netron's functions around a node; groups of a flat file have none of their own.
   chainOf(id) {
-    return id === null ? [] : [...this.atlas.ancestors(id), id].filter((one) => this.atlas.nodes[one].kind === "call");
+    return id === null
+      ? []
+      : [...this.atlas.ancestors(id), id].filter(
+          (one) => this.atlas.nodes[one].kind === "call",
+        );
   }
 
   netronOpened(scope) {
@@ -184,7 +203,10 @@ class App {
     if (kind === "graph") {
       return this.graphs[this.index].figure();
     }
-    const found = kind === "map" ? this.parts.maps.querySelector(".current svg.map") : this.parts.panel.querySelector("svg.figure");
+    const found =
+      kind === "map"
+        ? this.parts.maps.querySelector(".current svg.map")
+        : this.parts.panel.querySelector("svg.figure");
     return found && standalone(found);
   }
 
@@ -208,7 +230,9 @@ class App {
   }
 
   drawPanel() {
-    const known = Object.entries(PANELS).filter(([name]) => name !== "compare" || this.atlases.length > 1);
+    const known = Object.entries(PANELS).filter(
+      ([name]) => name !== "compare" || this.atlases.length > 1,
+    );
     const names = Object.fromEntries(known.map(([name, [title]]) => [name, title]));
     const now = this.state.current.tab in names ? this.state.current.tab : "about";
     drawTabs(this, names, now);
@@ -221,31 +245,47 @@ class App {
 
   drawSides() {
     const { parts } = this;
-    const pick = (side, name) => el("button", {
-      type: "button", "aria-pressed": String(this.side === side),
-      onclick: () => {
-        this.side = side;
-        this.render();
-      },
-    }, name);
-    swap(parts.sides, this.offline ? null : [pick("graph", "Graph"), pick("outline", "Outline")]);
+    const pick = (side, name) =>
+      el(
+        "button",
+        {
+          type: "button",
+          "aria-pressed": String(this.side === side),
+          onclick: () => {
+            this.side = side;
+            this.render();
+          },
+        },
+        name,
+      );
+    swap(
+      parts.sides,
+      this.offline ? null : [pick("graph", "Graph"), pick("outline", "Outline")],
+    );
     parts.outline.hidden = this.side !== "outline";
     swap(parts.outline, this.side === "outline" ? outline(this) : null);
   }
 
   syncGraph() {
-    this.graphs.forEach((graph, index) => graph?.element.classList.toggle("current", index === this.index));
+    this.graphs.forEach((graph, index) =>
+      graph?.element.classList.toggle("current", index === this.index),
+    );
     const graph = this.graphs[this.index];
     if (graph) {
       graph.paint(this.lit, this.hidden);
-      graph.show(this.chainOf(this.scope), this.state.current.select ? this.focus : this.firstOfGroup());
+      graph.show(
+        this.chainOf(this.scope),
+        this.state.current.select ? this.focus : this.firstOfGroup(),
+      );
     }
   }
 
   // In a flat file, standing in a group means standing at its first operator.
   firstOfGroup() {
     const node = this.atlas.nodes[this.scope];
-    return node?.kind === "group" ? this.atlas.inside(node.id).find((id) => this.atlas.nodes[id].kind === "op") : null;
+    return node?.kind === "group"
+      ? this.atlas.inside(node.id).find((id) => this.atlas.nodes[id].kind === "op")
+      : null;
   }
 }
 

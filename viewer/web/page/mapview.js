@@ -2,7 +2,8 @@
 
 import { el, swap } from "./dom.js";
 import { marks } from "./comparing.js";
-import { blockOf, drawMap } from "./map.js";
+import { blockOf } from "./layout.js";
+import { drawMap } from "./map.js";
 import { shapeOf } from "./nodes.js";
 import { compact, share } from "./numbers.js";
 import { severity } from "./parity.js";
@@ -11,7 +12,10 @@ import { roleLabel } from "./roles.js";
 export function drawMaps(app) {
   const host = app.parts.maps;
   const keep = document.activeElement?.closest?.(".map [data-node]")?.dataset.node;
-  swap(host, app.atlases.map((_, index) => oneMap(app, index)));
+  swap(
+    host,
+    app.atlases.map((_, index) => oneMap(app, index)),
+  );
   if (keep !== undefined) {
     host.querySelector(`[data-node="${keep}"]`)?.focus({ preventScroll: true });
   }
@@ -33,13 +37,19 @@ function oneMap(app, index) {
     light(app, drawn, atlas);
   }
   rove(drawn);
-  const title = app.atlases.length > 1 ? el("h2", { class: "map-title" }, el("b", {}, "AB"[index]), ` ${atlas.file}`) : null;
+  const title =
+    app.atlases.length > 1
+      ? el("h2", { class: "map-title" }, el("b", {}, "AB"[index]), ` ${atlas.file}`)
+      : null;
   return el("div", { class: `map-box${mine ? " current" : ""}` }, title, drawn);
 }
 
 function mark(app, atlas, item, differing, mine) {
   const node = atlas.nodes[item.dataset.node];
-  const here = mine && app.focus !== null && (node.id === app.focus || atlas.ancestors(app.focus).includes(node.id));
+  const here =
+    mine &&
+    app.focus !== null &&
+    (node.id === app.focus || atlas.ancestors(app.focus).includes(node.id));
   item.classList.toggle("selected", here);
   item.classList.toggle("off", app.hidden.has(item.matches(".skip") ? "skip" : node.role));
   const status = differing.get(node.path);
@@ -63,12 +73,16 @@ function light(app, drawn, atlas) {
     const lit = skip.value !== null && values.has(skip.value) && nodes.has(skip.sink);
     drawn.querySelector(`[data-skip="${CSS.escape(skip.id)}"]`)?.classList.toggle("lit", lit);
   }
-  const doors = [...atlas.injections.flatMap((one) => one.nodes), ...atlas.attentions.map((one) => one.node)];
+  const doors = [
+    ...atlas.injections.flatMap((one) => one.nodes),
+    ...atlas.attentions.map((one) => one.node),
+  ];
   const entered = new Set(doors.filter((id) => nodes.has(id)).map((id) => blockOf(atlas, id)));
   const flows = new Set([...values].map((id) => atlas.values[id].flow));
   for (const line of drawn.querySelectorAll(".bus, .tap")) {
     const kind = line.classList.contains("time") ? "time" : "text";
-    const reached = line.dataset.block === undefined || entered.has(Number(line.dataset.block));
+    const reached =
+      line.dataset.block === undefined || entered.has(Number(line.dataset.block));
     line.classList.toggle("lit", flows.has(kind) && reached);
   }
 }
@@ -115,7 +129,12 @@ function skipTip(lens, skip) {
   return [
     el("strong", {}, `skip ${skip.id}`),
     el("p", {}, `${nodes[skip.source].path} → ${nodes[skip.sink].path}`),
-    el("p", {}, el("code", {}, shapeOf(lens, skip.shape)), " is concatenated to what comes up from below."),
+    el(
+      "p",
+      {},
+      el("code", {}, shapeOf(lens, skip.shape)),
+      " is concatenated to what comes up from below.",
+    ),
   ];
 }
 
@@ -126,7 +145,11 @@ function nodeTip(lens, node, errors) {
     el("strong", {}, node.path),
     el("p", {}, [roleLabel(node.role), atlas.className(node)].filter(Boolean).join(" · ")),
     el("p", {}, el("code", {}, shapeOf(lens, atlas.outShape(node.id)))),
-    el("p", {}, `${compact(node.params)} parameters (${share(node.params, atlas.params)}), ${share(node.flops ?? 0, atlas.flops)} of the FLOPs`),
+    el(
+      "p",
+      {},
+      `${compact(node.params)} parameters (${share(node.params, atlas.params)}), ${share(node.flops ?? 0, atlas.flops)} of the FLOPs`,
+    ),
     error === undefined ? null : el("p", {}, `max |difference| ${error.toExponential(1)}`),
   ];
 }

@@ -1,7 +1,17 @@
 // Numbers and shapes as people read them.
 
-const COUNTS = [[1e12, "T"], [1e9, "B"], [1e6, "M"], [1e3, "k"]];
-const UNITS = [[1e12, "T"], [1e9, "G"], [1e6, "M"], [1e3, "k"]];
+const COUNTS = [
+  [1e12, "T"],
+  [1e9, "B"],
+  [1e6, "M"],
+  [1e3, "k"],
+];
+const UNITS = [
+  [1e12, "T"],
+  [1e9, "G"],
+  [1e6, "M"],
+  [1e3, "k"],
+];
 
 // Parameters are counted in thousands, millions and billions.
 export function compact(value, units = COUNTS) {
@@ -32,7 +42,13 @@ export function dimension(dim, nominal) {
   if (typeof dim === "number") {
     return dim;
   }
-  const known = { B: nominal.batch, T: nominal.batch, H: nominal.height, W: nominal.width, S: nominal.tokens };
+  const known = {
+    B: nominal.batch,
+    T: nominal.batch,
+    H: nominal.height,
+    W: nominal.width,
+    S: nominal.tokens,
+  };
   let product = 1;
   for (const factor of `${dim}`.replace(/[()\s]/g, "").split("*")) {
     const match = /^([A-Za-z_]\w*|\d+)(?:\/(\d+))?$/.exec(factor);

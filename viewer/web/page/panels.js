@@ -13,14 +13,42 @@ export function aboutPanel(app) {
   }
   const { atlas, state } = app;
   const crossing = atlas.attentions.filter((one) => one.role !== "self_attention").length;
-  const ask = (tab, text) => el("button", { type: "button", class: "ask", onclick: () => state.set({ tab }) }, text);
-  const facts = [["File", atlas.file], ["Weights", [atlas.weights.source, atlas.weights.dtype, atlas.weights.mode].filter(Boolean).join(", ")]];
+  const ask = (tab, text) =>
+    el("button", { type: "button", class: "ask", onclick: () => state.set({ tab }) }, text);
+  const facts = [
+    ["File", atlas.file],
+    [
+      "Weights",
+      [atlas.weights.source, atlas.weights.dtype, atlas.weights.mode]
+        .filter(Boolean)
+        .join(", "),
+    ],
+  ];
   return [
     el("h2", {}, atlas.name),
-    el("p", {}, `A ${atlas.class || "model"} with ${compact(atlas.params)} parameters. The image goes down the left side of the U, across the bottom and up the right side; `,
-      `${plural(atlas.skips.length, "skip")} carry detail straight across. The time enters ${plural(atlas.injections.length, "resnet")}, the text ${plural(crossing, "cross-attention")}.`),
-    el("div", { class: "asks" }, ask("attention", "How does the text enter?"), ask("time", "What does the timestep do?"), ask("shapes", "Which shapes, where?"), ask("trace", "Trace a path")),
-    el("dl", { class: "facts" }, facts.filter(([, text]) => text).map(([name, text]) => el("div", { class: "row" }, el("dt", {}, name), el("dd", {}, text)))),
+    el(
+      "p",
+      {},
+      `A ${atlas.class || "model"} with ${compact(atlas.params)} parameters. The image goes down the left side of the U, across the bottom and up the right side; `,
+      `${plural(atlas.skips.length, "skip")} carry detail straight across. The time enters ${plural(atlas.injections.length, "resnet")}, the text ${plural(crossing, "cross-attention")}.`,
+    ),
+    el(
+      "div",
+      { class: "asks" },
+      ask("attention", "How does the text enter?"),
+      ask("time", "What does the timestep do?"),
+      ask("shapes", "Which shapes, where?"),
+      ask("trace", "Trace a path"),
+    ),
+    el(
+      "dl",
+      { class: "facts" },
+      facts
+        .filter(([, text]) => text)
+        .map(([name, text]) =>
+          el("div", { class: "row" }, el("dt", {}, name), el("dd", {}, text)),
+        ),
+    ),
   ];
 }
 
@@ -39,21 +67,70 @@ export function attentionPanel(app) {
   const [q, k, v] = one.operands.map((shape) => shapeOf(app, shape));
   const names = (list, fallback) => (list.length > 0 ? list.join(", ") : fallback);
   return [
-    el("div", { class: "panel-head" },
+    el(
+      "div",
+      { class: "panel-head" },
       el("h2", {}, `${capital(roleLabel(one.role))} ${chosen + 1} of ${all.length}`),
-      el("div", { class: "stepper" },
-        el("button", { type: "button", "aria-label": "previous attention", onclick: () => step(-1) }, "‹"),
-        el("button", { type: "button", "aria-label": "next attention", onclick: () => step(1) }, "›"))),
+      el(
+        "div",
+        { class: "stepper" },
+        el(
+          "button",
+          { type: "button", "aria-label": "previous attention", onclick: () => step(-1) },
+          "‹",
+        ),
+        el(
+          "button",
+          { type: "button", "aria-label": "next attention", onclick: () => step(1) },
+          "›",
+        ),
+      ),
+    ),
     attentionFigure(app, one),
-    el("p", {}, "In ", link(app, one.call, call.path), ", the queries ", el("code", {}, q), " come from ",
-      producers(app, one, 0), ` (depends on ${names(one.sources[0], "the image")}); the keys `, el("code", {}, k), " from ", producers(app, one, 1),
-      " and the values ", el("code", {}, v), " from ", producers(app, one, 2), ` (${names(one.sources[1], "not said")}).`),
-    el("p", {}, link(app, one.node, "The attention itself"), ` has ${one.heads ?? "an unsaid number of"} heads`,
-      one.head_dim ? ` of ${one.head_dim} channels each, ${one.heads * one.head_dim} in all` : "",
-      ", and gives ", el("code", {}, shapeOf(app, one.out)), ": one row for every place in the image."),
-    el("p", {}, `The text enters here and nowhere else: ${plural(crossing.length, "attention")} like this one, beside `,
-      `${plural(atlas.attentions.length - crossing.length, "self-attention")}.`),
-    el("div", { class: "node-list" }, all.map((other, at) => link(app, other.node, `${at + 1}  ${atlas.nodes[other.call].path}`))),
+    el(
+      "p",
+      {},
+      "In ",
+      link(app, one.call, call.path),
+      ", the queries ",
+      el("code", {}, q),
+      " come from ",
+      producers(app, one, 0),
+      ` (depends on ${names(one.sources[0], "the image")}); the keys `,
+      el("code", {}, k),
+      " from ",
+      producers(app, one, 1),
+      " and the values ",
+      el("code", {}, v),
+      " from ",
+      producers(app, one, 2),
+      ` (${names(one.sources[1], "not said")}).`,
+    ),
+    el(
+      "p",
+      {},
+      link(app, one.node, "The attention itself"),
+      ` has ${one.heads ?? "an unsaid number of"} heads`,
+      one.head_dim
+        ? ` of ${one.head_dim} channels each, ${one.heads * one.head_dim} in all`
+        : "",
+      ", and gives ",
+      el("code", {}, shapeOf(app, one.out)),
+      ": one row for every place in the image.",
+    ),
+    el(
+      "p",
+      {},
+      `The text enters here and nowhere else: ${plural(crossing.length, "attention")} like this one, beside `,
+      `${plural(atlas.attentions.length - crossing.length, "self-attention")}.`,
+    ),
+    el(
+      "div",
+      { class: "node-list" },
+      all.map((other, at) =>
+        link(app, other.node, `${at + 1}  ${atlas.nodes[other.call].path}`),
+      ),
+    ),
   ];
 }
 
@@ -64,7 +141,10 @@ function chosenAttention(app, all) {
     return 0;
   }
   const near = new Set(atlas.inside(focus));
-  const found = all.findIndex((one) => near.has(one.node) || one.call === focus || atlas.ancestors(focus).includes(one.call));
+  const found = all.findIndex(
+    (one) =>
+      near.has(one.node) || one.call === focus || atlas.ancestors(focus).includes(one.call),
+  );
   return Math.max(found, 0);
 }
 
@@ -80,12 +160,16 @@ function capital(text) {
 // Sinusoid, MLP, then every resnet.
 export function timePanel(app) {
   const { atlas } = app;
-  const inputs = atlas.inputs.map((id) => atlas.values[id]).filter((value) => value.flow === "time");
+  const inputs = atlas.inputs
+    .map((id) => atlas.values[id])
+    .filter((value) => value.flow === "time");
   const input = inputs.find((value) => value.name.startsWith("timestep")) ?? inputs[0];
   const shared = sharedTime(app);
   const after = input ? reach(atlas, input.id) : new Set();
   const main = shared.filter((id) => after.has(id));
-  const first = main.findIndex((id) => ["Gemm", "MatMul", "Conv"].includes(atlas.nodes[id].op));
+  const first = main.findIndex((id) =>
+    ["Gemm", "MatMul", "Conv"].includes(atlas.nodes[id].op),
+  );
   const [sinusoid, mlp] = first < 0 ? [main, []] : [main.slice(0, first), main.slice(first)];
   if (atlas.injections.length === 0) {
     return [el("p", { class: "empty" }, "This file marks no time injection.")];
@@ -95,19 +179,64 @@ export function timePanel(app) {
   return [
     el("h2", {}, `Time: one vector, ${plural(atlas.injections.length, "injection")}`),
     timeFigure(app, { input, sinusoid, mlp, vector }),
-    el("p", {}, `${input?.name ?? "The time"} becomes a sinusoid in `, several(app, sinusoid), "; the MLP in ", several(app, mlp),
-      " turns it into one vector ", el("code", {}, shapeOf(app, vector)), " that every resnet shares."),
-    others.length > 0 ? el("p", {}, `${others.map((value) => value.name).join(" and ")} join it on the way, through `,
-      several(app, shared.filter((id) => !after.has(id))), ".") : null,
-    el("p", {}, "Each resnet projects that vector to its own channels and adds it to every pixel:"),
-    el("table", { class: "shapes" },
-      el("thead", {}, el("tr", {}, ["resnet", "injection", "vector", "image"].map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, atlas.injections.map((one) => {
-        const around = atlas.byModule.get(one.resnet);
-        return el("tr", {}, el("td", {}, around ? link(app, around.id, around.path) : one.resnet),
-          el("td", {}, several(app, one.nodes)), el("td", {}, el("code", {}, shapeOf(app, one.time))),
-          el("td", {}, el("code", {}, shapeOf(app, one.image))));
-      }))),
+    el(
+      "p",
+      {},
+      `${input?.name ?? "The time"} becomes a sinusoid in `,
+      several(app, sinusoid),
+      "; the MLP in ",
+      several(app, mlp),
+      " turns it into one vector ",
+      el("code", {}, shapeOf(app, vector)),
+      " that every resnet shares.",
+    ),
+    others.length > 0
+      ? el(
+          "p",
+          {},
+          `${others.map((value) => value.name).join(" and ")} join it on the way, through `,
+          several(
+            app,
+            shared.filter((id) => !after.has(id)),
+          ),
+          ".",
+        )
+      : null,
+    el(
+      "p",
+      {},
+      "Each resnet projects that vector to its own channels and adds it to every pixel:",
+    ),
+    el(
+      "table",
+      { class: "shapes" },
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          ["resnet", "injection", "vector", "image"].map((name) =>
+            el("th", { scope: "col" }, name),
+          ),
+        ),
+      ),
+      el(
+        "tbody",
+        {},
+        atlas.injections.map((one) => {
+          const around = atlas.byModule.get(one.resnet);
+          return el(
+            "tr",
+            {},
+            el("td", {}, around ? link(app, around.id, around.path) : one.resnet),
+            el("td", {}, several(app, one.nodes)),
+            el("td", {}, el("code", {}, shapeOf(app, one.time))),
+            el("td", {}, el("code", {}, shapeOf(app, one.image))),
+          );
+        }),
+      ),
+    ),
   ];
 }
 
@@ -130,7 +259,9 @@ function reach(atlas, value) {
 function sharedTime(app) {
   const { atlas } = app;
   const block = atlas.blocks.find((one) => one.kind === "time");
-  return (block?.nodes ?? []).flatMap((id) => atlas.inside(id)).filter((id) => atlas.nodes[id].kind === "op");
+  return (block?.nodes ?? [])
+    .flatMap((id) => atlas.inside(id))
+    .filter((id) => atlas.nodes[id].kind === "op");
 }
 
 function several(app, ids) {
@@ -144,26 +275,52 @@ function several(app, ids) {
 export function shapesPanel(app) {
   const { atlas } = app;
   const rows = atlas.blocks.flatMap((block) => {
-    const whole = block.nodes.length === 1 ? null : block.kind.replace("time", "time embedding").replace("_", " ");
-    const head = row(app, block.nodes[0], block, "block-row", whole, atlas.outShape(block.nodes.at(-1)));
-    const parts = block.parts.map((part) => row(app, part.node, atlas.nodes[part.node], "part-row", null, atlas.outShape(part.node)));
+    const whole =
+      block.nodes.length === 1
+        ? null
+        : block.kind.replace("time", "time embedding").replace("_", " ");
+    const head = row(
+      app,
+      block.nodes[0],
+      block,
+      "block-row",
+      whole,
+      atlas.outShape(block.nodes.at(-1)),
+    );
+    const parts = block.parts.map((part) =>
+      row(app, part.node, atlas.nodes[part.node], "part-row", null, atlas.outShape(part.node)),
+    );
     return [head, ...parts];
   });
   const columns = ["", "output", "at the nominal size", "parameters", "FLOPs"];
   return [
     el("h2", {}, "Shapes, down and up the U"),
-    el("table", { class: "shapes" },
-      el("thead", {}, el("tr", {}, columns.map((name) => el("th", { scope: "col" }, name)))),
-      el("tbody", {}, rows)),
+    el(
+      "table",
+      { class: "shapes" },
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          columns.map((name) => el("th", { scope: "col" }, name)),
+        ),
+      ),
+      el("tbody", {}, rows),
+    ),
   ];
 }
 
 function row(app, id, costs, kind, name, shape) {
   const { atlas } = app;
-  return el("tr", { class: kind },
+  return el(
+    "tr",
+    { class: kind },
     el("td", {}, link(app, id, name)),
     el("td", {}, el("code", {}, shapeText(shape))),
     el("td", {}, el("code", {}, shapeText(shape, atlas.nominal))),
     el("td", { class: "number" }, compact(costs.params ?? 0)),
-    el("td", { class: "number" }, share(costs.flops ?? 0, atlas.flops)));
+    el("td", { class: "number" }, share(costs.flops ?? 0, atlas.flops)),
+  );
 }

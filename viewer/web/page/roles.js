@@ -4,7 +4,11 @@ export const ROLES = {
   time_embedding: ["time embedding", "T", "the timestep becoming a vector"],
   time_injection: ["time injection", "t", "where the time vector is added to the image"],
   text: ["text", "W", "the text before any attention"],
-  cross_attention: ["cross-attention", "X", "queries from the image, keys and values from the text"],
+  cross_attention: [
+    "cross-attention",
+    "X",
+    "queries from the image, keys and values from the text",
+  ],
   self_attention: ["self-attention", "S", "queries, keys and values from the image"],
   joint_attention: ["joint attention", "J", "keys and values from text and image together"],
   skip: ["skip", "C", "the Concat that takes a skip connection"],

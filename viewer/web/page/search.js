@@ -4,11 +4,24 @@ import { el, swap } from "./dom.js";
 import { roleClass, roleLabel } from "./roles.js";
 
 export function searchBox(app) {
-  const results = el("ul", { id: "results", class: "results", role: "listbox", "aria-label": "Search results", hidden: true });
+  const results = el("ul", {
+    id: "results",
+    class: "results",
+    role: "listbox",
+    "aria-label": "Search results",
+    hidden: true,
+  });
   const input = el("input", {
-    type: "search", id: "search", role: "combobox", "aria-expanded": "false", "aria-controls": "results", "aria-autocomplete": "list",
-    "aria-label": "Search all levels by name, role, class or operator", placeholder: "Search name, role, class, operator   ( / )",
-    autocomplete: "off", spellcheck: "false",
+    type: "search",
+    id: "search",
+    role: "combobox",
+    "aria-expanded": "false",
+    "aria-controls": "results",
+    "aria-autocomplete": "list",
+    "aria-label": "Search all levels by name, role, class or operator",
+    placeholder: "Search name, role, class, operator   ( / )",
+    autocomplete: "off",
+    spellcheck: "false",
   });
   let ids = [];
   let active = -1;
@@ -26,7 +39,9 @@ export function searchBox(app) {
   };
   const mark = (at) => {
     active = at;
-    [...results.children].forEach((item, index) => item.setAttribute("aria-selected", String(index === at)));
+    [...results.children].forEach((item, index) =>
+      item.setAttribute("aria-selected", String(index === at)),
+    );
     results.children[at]?.scrollIntoView({ block: "nearest" });
     input.setAttribute("aria-activedescendant", `result-${at}`);
   };
@@ -35,12 +50,46 @@ export function searchBox(app) {
     ids = [...found];
     const items = ids.map((id, at) => {
       const node = app.atlas.nodes[id];
-      return el("li", { role: "option", id: `result-${at}`, class: roleClass(node.role), "data-node": id, onmousedown: (event) => { event.preventDefault(); choose(at); } },
-        el("span", { class: "swatch", "aria-hidden": "true" }), el("span", { class: "result-path" }, node.path),
-        el("span", { class: "result-kind" }, [node.op, roleLabel(node.role)].filter(Boolean).join(" · ")));
+      return el(
+        "li",
+        {
+          role: "option",
+          id: `result-${at}`,
+          class: roleClass(node.role),
+          "data-node": id,
+          onmousedown: (event) => {
+            event.preventDefault();
+            choose(at);
+          },
+        },
+        el("span", { class: "swatch", "aria-hidden": "true" }),
+        el("span", { class: "result-path" }, node.path),
+        el(
+          "span",
+          { class: "result-kind" },
+          [node.op, roleLabel(node.role)].filter(Boolean).join(" · "),
+        ),
+      );
     });
-    const more = found.total > ids.length ? el("li", { class: "more", role: "presentation" }, `and ${found.total - ids.length} more`) : null;
-    swap(results, items.length > 0 ? items : el("li", { class: "more", role: "presentation" }, "Nothing has that name, role, class or operator."), more);
+    const more =
+      found.total > ids.length
+        ? el(
+            "li",
+            { class: "more", role: "presentation" },
+            `and ${found.total - ids.length} more`,
+          )
+        : null;
+    swap(
+      results,
+      items.length > 0
+        ? items
+        : el(
+            "li",
+            { class: "more", role: "presentation" },
+            "Nothing has that name, role, class or operator.",
+          ),
+      more,
+    );
     results.hidden = input.value.trim() === "";
     input.setAttribute("aria-expanded", String(!results.hidden));
     mark(ids.length > 0 ? 0 : -1);

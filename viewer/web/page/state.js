@@ -1,6 +1,14 @@
 // One small state, mirrored in the address: #/down_blocks.1/attentions.0?select=...&tab=...
 
-const DEFAULTS = { open: "", select: "", tab: "about", role: "", from: "", to: "", model: "0" };
+const DEFAULTS = {
+  open: "",
+  select: "",
+  tab: "about",
+  role: "",
+  from: "",
+  to: "",
+  model: "0",
+};
 
 export class State {
   constructor() {

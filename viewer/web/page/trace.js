@@ -21,8 +21,10 @@ function spread(atlas, start, next) {
 }
 
 function forward(atlas) {
-  return (value) => (atlas.consumers.get(value) ?? []).flatMap((id) =>
-    dataOf(atlas, atlas.nodes[id]).map((out) => [out, id]));
+  return (value) =>
+    (atlas.consumers.get(value) ?? []).flatMap((id) =>
+      dataOf(atlas, atlas.nodes[id]).map((out) => [out, id]),
+    );
 }
 
 function backward(atlas) {
@@ -47,19 +49,24 @@ export function trace(atlas, from, to, through = null) {
   const nodes = new Set();
   for (const value of values) {
     const producer = atlas.values[value].producer;
-    if (producer !== null && value !== from && atlas.nodes[producer].in.some((one) => values.has(one))) {
+    if (
+      producer !== null &&
+      value !== from &&
+      atlas.nodes[producer].in.some((one) => values.has(one))
+    ) {
       nodes.add(producer);
     }
   }
-  const steps = through !== null && values.has(through)
-    ? [...way(ahead, through), ...way(spread(atlas, through, forward(atlas)), to)]
-    : way(ahead, to);
+  const steps =
+    through !== null && values.has(through)
+      ? [...way(ahead, through), ...way(spread(atlas, through, forward(atlas)), to)]
+      : way(ahead, to);
   return { from, to, values, nodes, steps };
 }
 
 function way(before, to) {
   const steps = [];
-  for (let value = to; before.get(value) !== null && before.get(value) !== undefined; ) {
+  for (let value = to; before.get(value) !== null && before.get(value) !== undefined;) {
     const [previous, node] = before.get(value);
     steps.unshift({ node, value });
     value = previous;

@@ -1,7 +1,19 @@
 // Numbers to colours: one scale for all steps of a quantity. As viewer/replay/scales.py.
 
-const SEQUENTIAL = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
-const DIVERGING = [[33, 102, 172], [146, 197, 222], [247, 247, 247], [244, 165, 130], [178, 24, 43]];
+const SEQUENTIAL = [
+  [68, 1, 84],
+  [59, 82, 139],
+  [33, 145, 140],
+  [94, 201, 98],
+  [253, 231, 37],
+];
+const DIVERGING = [
+  [33, 102, 172],
+  [146, 197, 222],
+  [247, 247, 247],
+  [244, 165, 130],
+  [178, 24, 43],
+];
 const MISSING = [128, 128, 128];
 
 export class Scale {
@@ -43,7 +55,9 @@ export class Scale {
     const stops = this.kind === "signed" ? DIVERGING : SEQUENTIAL;
     const place = placed * (stops.length - 1);
     const left = Math.min(Math.floor(place), stops.length - 2);
-    return stops[left].map((from, channel) => Math.round(from + (place - left) * (stops[left + 1][channel] - from)));
+    return stops[left].map((from, channel) =>
+      Math.round(from + (place - left) * (stops[left + 1][channel] - from)),
+    );
   }
 
   css(value) {
@@ -94,16 +108,25 @@ export function paintNumbers(canvas, width, height, numbers, scale) {
 export function paintLatents(canvas, numbers, [channels, height, width]) {
   const size = height * width;
   const used = Math.min(3, channels);
-  const sorted = Float32Array.from(numbers.subarray(0, used * size)).filter(Number.isFinite).sort();
+  const sorted = Float32Array.from(numbers.subarray(0, used * size))
+    .filter(Number.isFinite)
+    .sort();
   const low = sorted[Math.floor(0.01 * (sorted.length - 1))] ?? 0;
   const high = sorted[Math.floor(0.99 * (sorted.length - 1))] ?? 1;
-  const level = (value) => Math.round(255 * Math.min(1, Math.max(0, (value - low) / Math.max(high - low, 1e-9))));
-  return paint(canvas, width, height, (x, y) => [0, 1, 2].map((channel) => level(numbers[Math.min(channel, used - 1) * size + y * width + x])));
+  const level = (value) =>
+    Math.round(255 * Math.min(1, Math.max(0, (value - low) / Math.max(high - low, 1e-9))));
+  return paint(canvas, width, height, (x, y) =>
+    [0, 1, 2].map((channel) =>
+      level(numbers[Math.min(channel, used - 1) * size + y * width + x]),
+    ),
+  );
 }
 
 export function figures(value) {
   if (!Number.isFinite(value)) {
     return `${value}`;
   }
-  return value !== 0 && (Math.abs(value) < 0.01 || Math.abs(value) >= 10000) ? value.toExponential(1) : `${Number(value.toPrecision(3))}`;
+  return value !== 0 && (Math.abs(value) < 0.01 || Math.abs(value) >= 10000)
+    ? value.toExponential(1)
+    : `${Number(value.toPrecision(3))}`;
 }

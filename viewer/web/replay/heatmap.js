@@ -18,7 +18,10 @@ export function heatMap(atlas, quantity, step, row, { module, pickPlace, hover }
       item.style.setProperty("--heat-ink", quantity.scale.ink(value));
       item.dataset.value = figures(value);
     }
-    item.classList.toggle("selected", module !== "" && atlas.nodes[item.dataset.node].module === module && !item.dataset.skip);
+    item.classList.toggle(
+      "selected",
+      module !== "" && atlas.nodes[item.dataset.node].module === module && !item.dataset.skip,
+    );
     item.setAttribute("tabindex", "0");
     item.addEventListener("keydown", (event) => {
       if (event.key === "Enter" || event.key === " ") {
@@ -34,7 +37,10 @@ export function heatMap(atlas, quantity, step, row, { module, pickPlace, hover }
 // Of the place itself; else the mean over the places inside it. Null where nothing is known.
 function valueOf(atlas, quantity, step, row, item) {
   if (item.dataset.skip !== undefined) {
-    const place = quantity.list === "skips" ? quantity.places.findIndex((one) => one.id === item.dataset.skip) : -1;
+    const place =
+      quantity.list === "skips"
+        ? quantity.places.findIndex((one) => one.id === item.dataset.skip)
+        : -1;
     return place < 0 ? null : quantity.at(step, row, place);
   }
   return ofModule(quantity, step, row, atlas.nodes[item.dataset.node].module);
@@ -48,8 +54,12 @@ export function ofModule(quantity, step, row, module) {
   if (own >= 0) {
     return quantity.at(step, row, own);
   }
-  const inside = quantity.places.flatMap((one, at) => (one.module.startsWith(`${module}.`) ? [quantity.at(step, row, at)] : []));
-  return inside.length > 0 ? inside.reduce((sum, value) => sum + value, 0) / inside.length : null;
+  const inside = quantity.places.flatMap((one, at) =>
+    one.module.startsWith(`${module}.`) ? [quantity.at(step, row, at)] : [],
+  );
+  return inside.length > 0
+    ? inside.reduce((sum, value) => sum + value, 0) / inside.length
+    : null;
 }
 
 function text(atlas, quantity, step, row, id) {

@@ -26,7 +26,10 @@ export class Tensors {
 
   // A number of elements from one on, as numbers.
   async part(name, first, count) {
-    const { dtype, data_offsets: [begin] } = this.header[name];
+    const {
+      dtype,
+      data_offsets: [begin],
+    } = this.header[name];
     const from = this.start + begin + first * SIZES[dtype];
     return decode(await this.bytes(from, from + count * SIZES[dtype]), dtype);
   }
@@ -35,12 +38,18 @@ export class Tensors {
   async read(name, index = null) {
     const [count, ...rest] = this.shape(name);
     const each = rest.reduce((product, size) => product * size, 1);
-    return index === null ? this.part(name, 0, count * each) : this.part(name, index * each, each);
+    return index === null
+      ? this.part(name, 0, count * each)
+      : this.part(name, index * each, each);
   }
 
   metadata(prefix) {
-    const texts = Object.entries(this.header.__metadata__ ?? {}).filter(([key]) => key.startsWith(prefix));
-    return Object.fromEntries(texts.map(([key, text]) => [key.slice(prefix.length), JSON.parse(text)]));
+    const texts = Object.entries(this.header.__metadata__ ?? {}).filter(([key]) =>
+      key.startsWith(prefix),
+    );
+    return Object.fromEntries(
+      texts.map(([key, text]) => [key.slice(prefix.length), JSON.parse(text)]),
+    );
   }
 }
 

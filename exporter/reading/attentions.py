@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from exporter.passes.constants import dims
-from exporter.passes.flow import Flow
+from exporter.reading.flow import Flow
+from exporter.values import dims
 
 MAX_HOPS = 6  # Softmax is a few Mul, Add or Cast away from its two MatMuls
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from exporter.passes.constants import dims
-from exporter.passes.flow import Flow
+from exporter.reading.flow import Flow
+from exporter.values import dims
 
 
 @dataclass(frozen=True)

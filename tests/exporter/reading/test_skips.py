@@ -1,5 +1,5 @@
-from exporter.passes.flow import Flow
-from exporter.passes.skips import find_skips
+from exporter.reading.flow import Flow
+from exporter.reading.skips import find_skips
 
 HEADER = """
 g (float[B,4,H,W] sample, float[B,4,H,W] encoder_hidden_states) => (float[B,N,H,W] y)

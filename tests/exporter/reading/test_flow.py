@@ -1,6 +1,6 @@
 import pytest
 
-from exporter.passes.flow import Flow, resolution_step
+from exporter.reading.flow import Flow, resolution_step
 
 TEXT = """
 g (float[B,4,H,W] sample, float[T] timestep, float[B,S,8] encoder_hidden_states,

@@ -12,6 +12,7 @@ from functools import cache
 import onnx_ir as ir
 
 from exporter import metadata as meta
+from exporter.paths import leaf
 
 NAMES: Mapping[str, str] = {
     "time_injection": "TimeInjection",
@@ -64,13 +65,13 @@ class Summary:
     @property
     def index(self) -> str:
         """Trailing number of the path (``down_blocks.1`` -> ``1``), or nothing."""
-        last = self.path.rpartition(".")[2]
+        last = leaf(self.path)
         return last if last.isdigit() else ""
 
     @property
     def short_class(self) -> str:
         """Class name without its package: ``ResnetBlock2D``."""
-        return self.class_name.rpartition(".")[2]
+        return leaf(self.class_name)
 
     def name(self, parent_role: str | None) -> str:
         """Name of the function: what it is, short enough for Netron's label."""

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import onnx_ir as ir
 
 from exporter import metadata as meta
-from exporter.passes.summary import Summary, definition
+from exporter.reading.summary import Summary, definition
 
 _REPOSITORY = "https://github.com/huggingface/diffusers/blob"
 

@@ -1,7 +1,7 @@
 import pytest
 
-from exporter.passes.attentions import find_attentions
-from exporter.passes.flow import Flow
+from exporter.reading.attentions import find_attentions
+from exporter.reading.flow import Flow
 
 INPUTS = ["sample", "encoder_hidden_states"]
 HEADER = """

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import onnx_ir as ir
 
-from exporter.passes.constants import dims
+from exporter.values import dims
 
 _HALVE = {"Conv", "AveragePool", "MaxPool"}
 _DOUBLE = {"Resize", "ConvTranspose"}

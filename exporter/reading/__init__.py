@@ -1,0 +1,1 @@
+"""What a graph says, read off its edges and its annotation; nothing here changes one."""

@@ -1,0 +1,44 @@
+"""What the command lines that open a page have in common."""
+
+from __future__ import annotations
+
+import argparse
+import webbrowser
+
+from viewer.serve import netron
+from viewer.serve.server import Server
+from viewer.serve.shown import Shown
+from viewer.terminal import say
+
+
+def add_page_options(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--host``, ``--port`` and ``--no-browser``."""
+    page = parser.add_argument_group("the page")
+    page.add_argument(
+        "--host", default="127.0.0.1", help="address to serve on (default: %(default)s)"
+    )
+    page.add_argument("--port", type=int, default=0, help="port (default: any free one)")
+    page.add_argument("--no-browser", action="store_true", help="do not open a browser")
+
+
+def serve(shown: Shown, options: argparse.Namespace, title: str, place: str = "") -> None:
+    """Serves until Ctrl-C.
+
+    Args:
+        shown: What to show.
+        options: Parsed flags of ``add_page_options``.
+        title: What to call it in the line that names the address.
+        place: The page to open, relative to the server's address.
+
+    Raises:
+        TargetError: The address cannot be listened on.
+        NetronError: Netron is not installed.
+    """
+    with Server(shown, netron.find(), options.host, options.port) as server:
+        say(f"{title}: {server.url}{place}  (Ctrl-C ends)")
+        if not options.no_browser:
+            webbrowser.open(server.url + place)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            return  # that is how it ends
