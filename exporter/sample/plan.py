@@ -13,6 +13,7 @@ from exporter.denoising.loop import Loop
 from exporter.denoising.schedulers import load_scheduler
 from exporter.errors import UsageError
 from exporter.sample.model import Model
+from exporter.sample.pipeline import scheduler_config
 from exporter.sample.prompts import Prompt, Wanted, encoded, seeded, stored
 from exporter.types import Provider
 
@@ -26,16 +27,18 @@ class RecordRequest:
     model: Path
     target: Path
     steps: int = 20
-    scheduler: str = "ddim"
+    scheduler: str | None = None
     prediction: str | None = None
     guidance: float = 7.5
     seed: int = 0
     size: tuple[int, int] | None = None
     prompt: str = ""
     negative: str = ""
+    pipeline: Path | None = None
     text_encoder: Path | None = None
     embeddings: Path | None = None
     vae: Path | None = None
+    image: Path | None = None
     maps: MapDtype = "float16"
     compare: bool = False
     provider: Provider = "auto"
@@ -118,9 +121,10 @@ def make_plan(request: RecordRequest, model: Model) -> Plan:
     """
     _guard(request)
     scheduler = load_scheduler(
-        request.scheduler,
+        request.scheduler or "ddim",
         request.steps,
         class_name=model.class_name,
+        config=scheduler_config(request.pipeline),
         prediction=request.prediction,
     )
     text = model.width("encoder_hidden_states")
@@ -142,6 +146,8 @@ def _guard(request: RecordRequest) -> None:
         raise UsageError(
             "a prompt without --text-encoder", "the folder of the pipeline that reads it"
         )
+    if request.image and not request.vae:
+        raise UsageError(f"--image {request.image} without --vae", "the VAE that decodes it")
 
 
 def _prompt(request: RecordRequest, wanted: Wanted) -> Prompt:
