@@ -57,8 +57,8 @@ class Graph:
         return [v.name for v in self.model.graph.inputs if v.name and v.name not in names]
 
     @property
-    def turned(self) -> frozenset[str]:
-        """Parameters that nothing reads but Transposes: matrices a file may store turned."""
+    def transposed(self) -> frozenset[str]:
+        """Matrices that nothing reads but Transposes: a file may hold them transposed."""
         values = {value.name or "": value for value in self.model.graph.inputs}
         return frozenset(
             name
@@ -69,10 +69,10 @@ class Graph:
 
     @property
     def weight_transposes(self) -> int:
-        """Nodes that only turn a stored weight; what linking costs."""
+        """Nodes that only transpose a parameter; what linking costs."""
         parameters = set(self.parameters)
-        turned = (n.inputs[0] for n in self.model.graph if n.op_type == "Transpose")
-        return sum(value is not None and value.name in parameters for value in turned)
+        transposed = (n.inputs[0] for n in self.model.graph if n.op_type == "Transpose")
+        return sum(value is not None and value.name in parameters for value in transposed)
 
 
 class Run:

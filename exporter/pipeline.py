@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from threading import Event
-from typing import Any, Literal, TypeVar
-
-import torch
+from typing import Any
 
 from exporter import garbage
 from exporter.architecture import Graph, Run, architecture, build
-from exporter.errors import AtlasError, UsageError
+from exporter.errors import AtlasError
 from exporter.files import prove, write_files
 from exporter.fold import fold
 from exporter.parity.report import ParityReport
-from exporter.parity.tolerance import resolve
-from exporter.publish import (
-    Stage,
-    attach,
-    drop_transposes,
-    guard_target,
-    guard_variant,
-    guard_weights,
-    staged,
-    variant_of,
-)
+from exporter.plan import Plan, make_plan
+from exporter.publish import Stage, attach, drop_transposes, staged, variant_of
 from exporter.report import ExportReport, VariantReport
 from exporter.runtime.memory import peak_memory
-from exporter.runtime.providers import choose, require_dtype
-from exporter.source import load_source
-from exporter.types import (
-    TORCH_DTYPES,
-    Dtype,
-    ExportRequest,
-    OnProgress,
-    Progress,
-    Source,
-    TensorSpec,
-    quiet,
-)
-from exporter.variant import make_variant, require_variant
-from exporter.weights.checkpoint import Checkpoint, natural_dtype
-from exporter.weights.random import RandomWeights
-from exporter.weights.store import can_link, copy_weights, digest, link_weights
+from exporter.types import TORCH_DTYPES, ExportRequest, OnProgress, Progress, TensorSpec, quiet
+from exporter.variant import make_variant
+from exporter.weights.store import copy_weights, digest
 
-_T = TypeVar("_T")
-
-DEFAULT_OPSET = 24
-"""SiLU is one node (``Swish``); see docs/DECISIONS.md for what was measured."""
-
-OPSETS = range(20, 25)
+_Stored = tuple[Mapping[str, TensorSpec], Mapping[str, str]]
+_Work = Callable[[OnProgress], _Stored]
 
 
 def export(
@@ -80,48 +51,45 @@ def export(
     """
     run = Run(on_progress)
     graphs = {} if graphs is None else graphs
-    target = request.target.expanduser().absolute()
-    opset = _refuse_early(request, target)
     with run.stage("source"):
-        source, dtype = _open(request, opset, on_progress)
-        copy = _refuse_files(request, source, target, dtype)
+        plan = make_plan(request, on_progress)
+    optimize = bool(request.optimize)
     with (
-        staged(target, copy=copy, variant=bool(request.optimize)) as stage,
-        _beside(partial(_store, request, source, stage, dtype), on_progress) as stored,
+        staged(plan.target, copy=plan.linked is None, variant=optimize) as stage,
+        _beside(on_progress) as start,
     ):
-        key = architecture(source, dtype, opset, request.keep_fp32)
-        if key not in graphs:
-            graphs[key] = build(source, dtype, opset, request.keep_fp32, run)
-        graph = graphs[key]
+        stored = None if plan.mode == "packed" else start(partial(_store, plan, stage))
+        graph = _architecture(plan, graphs, run)
         model, variant = graph.model.clone(), None
-        if request.optimize:
+        if plan.request.optimize:
+            assert plan.provider is not None
             with run.stage("variant"):
-                variant = make_variant(graph.model, _provider(request), graph.parameters)
+                variant = make_variant(graph.model, plan.provider, graph.parameters)
         with run.stage("weights"):
-            turned = graph.turned if request.weights == "packed" else frozenset()
+            transposed = graph.transposed if plan.mode == "packed" else frozenset()
+            if stored is None:  # what is transposed had to be known
+                stored = start(partial(_store, plan, stage, transposed=transposed))
             specs, files = stored.result()
-            if not specs:
-                specs, files = _store(request, source, stage, dtype, on_progress, turned)
             for reader in (model, variant.model) if variant else (model,):
                 attach(reader, specs, stage.onnx.parent, graph.parameters)
-                drop_transposes(reader, turned)
+                drop_transposes(reader, transposed)
         if not request.flat:
             with run.stage("fold"), garbage.paused():
                 fold(model, graph.program.classes)
-        weights = _weights_facts(source, request, specs, files, dtype, copy=copy)
+        weights = _weights_facts(plan, specs, files)
         with run.stage("write"):
-            written = write_files(model, variant, stage, source, weights)
+            written = write_files(model, variant, stage, plan.source, weights)
         reports: list[ParityReport] = []
         if request.check:
             with run.stage("check"):
-                reports = prove(written, source, request, dtype, on_progress)
+                reports = prove(written, plan.source, request, plan.dtype, on_progress)
         stage.publish()
     return ExportReport(
-        target=target,
-        model=source.name,
-        class_name=source.class_name,
+        target=plan.target,
+        model=plan.source.name,
+        class_name=plan.source.class_name,
         weights=weights,
-        opset=opset,
+        opset=plan.opset,
         nodes_traced=graph.nodes_traced,
         nodes_flat=graph.nodes,
         weight_transposes=graph.weight_transposes,
@@ -131,7 +99,9 @@ def export(
         stages=tuple(run.records),
         passes=graph.passes,
         parity=reports[0] if reports else None,
-        variant=VariantReport.of(variant, variant_of(target), reports) if variant else None,
+        variant=VariantReport.of(variant, variant_of(plan.target), reports)
+        if variant
+        else None,
         seconds=time.perf_counter() - run.start,
         peak_memory=peak_memory(),
     )
@@ -152,66 +122,19 @@ def export_all(
             yield error
 
 
-def _refuse_early(request: ExportRequest, target: Path) -> int:
-    """Refuses what needs no look at the model; the opset of what is left."""
-    opset = DEFAULT_OPSET if request.opset is None else request.opset
-    if opset not in OPSETS:
-        raise UsageError(f"--opset {opset}", f"{OPSETS[0]} to {OPSETS[-1]}")
-    if request.optimize:
-        require_variant(opset, request.dtype)
-    guard_target(target)
-    if request.check:
-        resolve("fp32", request.atol, request.rtol, None)
-        choose(request.provider)
-    return opset
-
-
-def _open(request: ExportRequest, opset: int, on_progress: OnProgress) -> tuple[Source, Dtype]:
-    source = load_source(
-        request.model,
-        subfolder=request.subfolder,
-        revision=request.revision,
-        variant=request.variant,
-        seed=request.seed,
-        progress=on_progress,
-    )
-    dtype = request.dtype or _dtype_of(source)
-    if request.optimize:
-        require_variant(opset, dtype)
-    return source, dtype
-
-
-def _refuse_files(request: ExportRequest, source: Source, target: Path, dtype: Dtype) -> bool:
-    """Refuses to replace strangers' files, and what cannot be checked; whether to copy."""
-    copy = _copies(request, source, target, TORCH_DTYPES[dtype])
-    if copy:
-        guard_weights(target, source.weights)
-    guard_variant(target, wanted=bool(request.optimize), copy=copy)
-    if request.check:
-        require_dtype(choose(request.provider)[0], dtype)
-    return copy
-
-
-def _dtype_of(source: Source) -> Dtype:
-    natural = natural_dtype(source.weights)
-    return next((name for name, dtype in TORCH_DTYPES.items() if dtype == natural), "fp32")
-
-
-def _copies(request: ExportRequest, source: Source, target: Path, dtype: torch.dtype) -> bool:
-    kept, folder = request.keep_fp32, target.parent.resolve()
-    if request.weights == "link":
-        link_weights(source.weights, folder, dtype, kept)  # raises where it cannot
-        return False
-    return request.weights in ("copy", "packed") or bool(
-        can_link(source.weights, folder, dtype, kept)
-    )
+def _architecture(plan: Plan, graphs: dict[tuple[str, ...], Graph], run: Run) -> Graph:
+    wishes = plan.source, plan.dtype, plan.opset, plan.request.keep_fp32
+    key = architecture(*wishes)
+    if key not in graphs:
+        graphs[key] = build(*wishes, run)
+    return graphs[key]
 
 
 @contextmanager
-def _beside(work: Callable[[OnProgress], _T], on_progress: OnProgress) -> Iterator[Future[_T]]:
-    """Runs ``work`` in a thread beside the body; hashing and copying release the lock.
+def _beside(on_progress: OnProgress) -> Iterator[Callable[[_Work], Future[_Stored]]]:
+    """Runs work in a thread beside the body; hashing and copying release the lock.
 
-    When the body fails or is interrupted, ``work`` ends at its next progress report, and
+    When the body fails or is interrupted, the work ends at its next progress report, and
     nothing of it runs on after this.
     """
     over = Event()
@@ -223,71 +146,43 @@ def _beside(work: Callable[[OnProgress], _T], on_progress: OnProgress) -> Iterat
 
     with ThreadPoolExecutor(1) as pool:
         try:
-            yield pool.submit(work, progress)
+            yield lambda work: pool.submit(work, progress)
         finally:
             over.set()
 
 
 def _store(
-    request: ExportRequest,
-    source: Source,
-    stage: Stage,
-    dtype: Dtype,
-    progress: OnProgress,
-    turned: frozenset[str] | None = None,
-) -> tuple[Mapping[str, TensorSpec], Mapping[str, str]]:
-    """Copies the weights, or finds and hashes them where they lie.
-
-    Nothing when matrices are to be turned and which ones is not known before the graph is.
-    """
-    wanted, kept = TORCH_DTYPES[dtype], request.keep_fp32
-    if request.weights == "packed" and turned is None:
-        return {}, {}
-    if stage.weights is not None:
-        stored = copy_weights(
-            source.weights,
-            stage.weights,
-            wanted,
-            progress,
-            keep_fp32=kept,
-            turned=turned or (),
-        )
-        return stored.specs, {stage.weights.name: stored.sha256}
-    folder = stage.target.parent.resolve()
-    specs = link_weights(source.weights, folder, wanted, kept)
-    assert isinstance(source.weights, Checkpoint)
-    specs = {
-        name: replace(spec, file=stage.target.parent / spec.file.relative_to(folder))
-        for name, spec in specs.items()
-        if spec.file is not None
-    }
-    return specs, digest(source.weights.files, progress)
+    plan: Plan, stage: Stage, progress: OnProgress, transposed: frozenset[str] = frozenset()
+) -> _Stored:
+    """Copies the weights, or hashes them where they lie: specs by tensor, SHA-256 by file."""
+    weights = plan.source.weights
+    if plan.linked is not None:
+        return plan.linked, digest(weights.files, progress)
+    assert stage.weights is not None
+    stored = copy_weights(
+        weights,
+        stage.weights,
+        TORCH_DTYPES[plan.dtype],
+        progress,
+        keep_fp32=plan.request.keep_fp32,
+        transposed=transposed,
+    )
+    return stored.specs, {stage.weights.name: stored.sha256}
 
 
 def _weights_facts(
-    source: Source,
-    request: ExportRequest,
-    specs: Mapping[str, TensorSpec],
-    files: Mapping[str, str],
-    dtype: Dtype,
-    *,
-    copy: bool,
+    plan: Plan, specs: Mapping[str, TensorSpec], files: Mapping[str, str]
 ) -> dict[str, Any]:
-    random = isinstance(source.weights, RandomWeights)
-    parameters = sum(torch.Size(spec.shape).numel() for spec in specs.values())
+    """``atlas.weights``; docs/FORMAT.md."""
+    weights, kept = plan.source.weights, plan.request.keep_fp32
     return {
-        "source": "random" if random else "checkpoint",
-        **({"seed": request.seed} if random else {}),
-        "description": source.weights.description,
-        "mode": "packed" if request.weights == "packed" else "copy" if copy else "link",
-        "dtype": dtype,
-        **({"keep_fp32": list(request.keep_fp32)} if request.keep_fp32 else {}),
-        "parameters": parameters,
+        "source": "checkpoint" if weights.seed is None else "random",
+        **({} if weights.seed is None else {"seed": weights.seed}),
+        "description": weights.description,
+        "mode": plan.mode,
+        "dtype": plan.dtype,
+        **({"keep_fp32": list(kept)} if kept else {}),
+        "parameters": sum(math.prod(spec.shape) for spec in specs.values()),
         "bytes": sum(spec.nbytes for spec in specs.values()),
         "files": {name: f"sha256:{value}" for name, value in files.items()},
     }
-
-
-def _provider(request: ExportRequest) -> Literal["cpu", "cuda"]:
-    """Where the variant is to run: without a check, CUDA need not be here to be asked for."""
-    return "cuda" if request.provider == "cuda" else choose(request.provider)[0]

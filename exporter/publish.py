@@ -17,9 +17,9 @@ import onnx_ir as ir
 import torch
 
 from exporter import metadata as meta
+from exporter.disk import synced
 from exporter.errors import GraphError, TargetError
 from exporter.types import TensorSpec, Weights
-from exporter.weights.checkpoint import Checkpoint
 from exporter.weights.store import written_by_us
 
 _ONNX_DTYPES = {
@@ -57,8 +57,7 @@ def guard_weights(target: Path, weights: Weights) -> None:
         TargetError: ``model.safetensors`` beside ``model.onnx`` is someone's checkpoint.
     """
     place = target.with_suffix(".safetensors")
-    files = weights.files if isinstance(weights, Checkpoint) else ()
-    exported = any(file.resolve() == place.resolve() for file in files)
+    exported = any(file.resolve() == place.resolve() for file in weights.files)
     if exported or (os.path.lexists(place) and not written_by_us(place)):
         raise TargetError(
             f"copied weights would replace {place}, "
@@ -233,9 +232,9 @@ def attach(
         graph.register_initializer(value)
 
 
-def drop_transposes(model: ir.Model, turned: Collection[str]) -> None:
-    """Removes the Transposes of parameters that the file stores turned already."""
-    for name in turned:
+def drop_transposes(model: ir.Model, transposed: Collection[str]) -> None:
+    """Removes the Transposes of parameters that the file stores transposed already."""
+    for name in transposed:
         value = model.graph.initializers[name]
         tensor = value.const_value
         assert tensor is not None
@@ -259,13 +258,8 @@ def write(model: ir.Model, path: Path, properties: Mapping[str, Any]) -> None:
     for key, value in properties.items():
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         model.metadata_props[meta.PREFIX + key] = text
-    try:
-        with path.open("wb") as file:
-            file.write(ir.to_proto(model).SerializeToString())
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise TargetError(f"{path.name} cannot be written: {error.strerror}") from error
+    with synced(path) as file:
+        file.write(ir.to_proto(model).SerializeToString())
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -41,6 +41,10 @@ class TensorSpec:
     offset: int = 0
     nbytes: int = 0
 
+    def moved(self, old: Path, new: Path) -> TensorSpec:
+        """The same tensor, its file below ``new`` as it was below ``old``."""
+        return replace(self, file=new / self.file.relative_to(old)) if self.file else self
+
 
 class Weights(Protocol):
     """Where parameter values come from: a checkpoint on disk, or a seeded generator."""
@@ -50,11 +54,22 @@ class Weights(Protocol):
         """Every tensor by name, in a stable order."""
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """The safetensors files that hold them; none for generated weights."""
+
+    @property
+    def seed(self) -> int | None:
+        """What they are generated from; None for a checkpoint."""
+
+    @property
     def description(self) -> str:
         """One line for people, e.g. ``random, seed 0`` or ``diffusion_pytorch_model...``."""
 
     def read(self, name: str) -> torch.Tensor:
         """One tensor in its stored dtype; memory is bounded by that tensor's size."""
+
+    def map(self, name: str) -> torch.Tensor:
+        """The same as reclaimable pages of its file, where it has one."""
 
 
 @dataclass(frozen=True)

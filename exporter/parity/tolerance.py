@@ -52,10 +52,21 @@ def resolve(
     Raises:
         UsageError: If a number is negative or not finite.
     """
-    for name, value in (("atol", atol), ("rtol", rtol), ("floor factor", floor_factor)):
-        if value is not None and not (math.isfinite(value) and value >= 0):
-            raise UsageError(f"{name} of {value}", "a number from 0")
+    require_tolerances(atol, rtol, floor_factor)
     default = DEFAULTS[dtype]
     if atol is None and rtol is None:
         return Tolerance(default.atol, default.rtol, floor_factor or default.floor_factor)
     return Tolerance(atol or 0.0, rtol or 0.0, floor_factor)
+
+
+def require_tolerances(
+    atol: float | None, rtol: float | None, floor_factor: float | None = None
+) -> None:
+    """Refuses, before any work, numbers that are no tolerances.
+
+    Raises:
+        UsageError: If a number is negative or not finite.
+    """
+    for name, value in (("atol", atol), ("rtol", rtol), ("floor factor", floor_factor)):
+        if value is not None and not (math.isfinite(value) and value >= 0):
+            raise UsageError(f"{name} of {value}", "a number from 0")

@@ -102,6 +102,10 @@ class Checkpoint:
         return self._files
 
     @property
+    def seed(self) -> None:
+        """None: nothing is random here."""
+
+    @property
     def tensors(self) -> Mapping[str, TensorSpec]:
         """Every tensor by name, in file order."""
         return self._tensors

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -54,6 +55,11 @@ class RandomWeights:
         self._recipes = {name: recipes[name] for name in self._tensors}
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """None: the values are generated."""
+        return ()
+
+    @property
     def seed(self) -> int:
         """The seed."""
         return self._seed
@@ -84,6 +90,8 @@ class RandomWeights:
         if recipe.centre:
             values += recipe.centre
         return torch.from_numpy(values).reshape(spec.shape)
+
+    map = read  # there is no file to map
 
 
 def _recipes(unet: torch.nn.Module) -> Iterator[tuple[str, _Recipe]]:

@@ -18,7 +18,6 @@ from safetensors import SafetensorError, safe_open
 
 from exporter.errors import TargetError, UsageError
 from exporter.types import OnProgress, Progress, TensorSpec, Weights, quiet
-from exporter.weights.checkpoint import Checkpoint
 from exporter.weights.header import encode_header
 
 WRITER_KEY, WRITER = "written_by", "unet-atlas"
@@ -50,7 +49,7 @@ def copy_weights(
     progress: OnProgress = quiet,
     order: Sequence[str] | None = None,
     keep_fp32: Sequence[str] = (),
-    turned: Collection[str] = (),
+    transposed: Collection[str] = (),
 ) -> Stored:
     """Streams all weights into one ``.safetensors`` file that diffusers can load too.
 
@@ -65,14 +64,14 @@ def copy_weights(
         order: Names in the order of the file; by default tensors whose size is a multiple
             of 64 bytes come first, so that each of those lies aligned.
         keep_fp32: Paths of modules whose tensors become float32 instead.
-        turned: Names of matrices to store transposed; diffusers cannot load those.
+        transposed: Names of matrices to store transposed; diffusers cannot load those.
 
     Raises:
         CheckpointError: A tensor cannot be read.
         TargetError: No room, or the file cannot be written.
     """
     stored = (weights.tensors[name] for name in order or weights.tensors)
-    wanted = [_turned(_as(spec, dtype, keep_fp32), turned) for spec in stored]
+    wanted = [_as_stored(_as(spec, dtype, keep_fp32), transposed) for spec in stored]
     if order is None:
         wanted.sort(key=_unaligned)
     header, specs = encode_header(wanted, path, {"format": "pt", WRITER_KEY: WRITER})
@@ -81,7 +80,10 @@ def copy_weights(
     digest = hashlib.sha256(header)
     done = len(header)
     try:
-        with path.open("wb") as file, closing(_streamed(weights, specs, turned)) as tensors:
+        with (
+            path.open("wb") as file,
+            closing(_streamed(weights, specs, transposed)) as tensors,
+        ):
             file.write(header)
             for data in tensors:
                 digest.update(data)
@@ -103,7 +105,7 @@ def can_link(
     ONNX Runtime and ``onnx.checker`` refuse external data outside the model's folder and
     behind symbolic or hard links.
     """
-    if not isinstance(weights, Checkpoint):
+    if not weights.files:
         return f"weights are {weights.description}: there is no checkpoint to link to"
     for spec in weights.tensors.values():
         wanted = dtype_of(spec.name, dtype, keep_fp32)
@@ -186,18 +188,18 @@ def _unaligned(spec: TensorSpec) -> bool:
     return spec.dtype.itemsize * torch.Size(spec.shape).numel() % 64 != 0
 
 
-def _turned(spec: TensorSpec, turned: Collection[str]) -> TensorSpec:
-    return replace(spec, shape=spec.shape[::-1]) if spec.name in turned else spec
+def _as_stored(spec: TensorSpec, transposed: Collection[str]) -> TensorSpec:
+    return replace(spec, shape=spec.shape[::-1]) if spec.name in transposed else spec
 
 
 def _streamed(
-    weights: Weights, specs: Sequence[TensorSpec], turned: Collection[str]
+    weights: Weights, specs: Sequence[TensorSpec], transposed: Collection[str]
 ) -> Generator[memoryview]:
     """Bytes of one tensor after another; the next is read and converted meanwhile."""
 
     def load(spec: TensorSpec) -> memoryview:
         tensor = weights.read(spec.name).to(spec.dtype)
-        tensor = (tensor.t() if spec.name in turned else tensor).contiguous()
+        tensor = (tensor.t() if spec.name in transposed else tensor).contiguous()
         raw: Any = tensor.reshape(-1).view(torch.uint8).numpy()
         return memoryview(raw)
 

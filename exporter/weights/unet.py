@@ -10,7 +10,7 @@ from torch.overrides import TorchFunctionMode
 
 from exporter.errors import ConfigError
 from exporter.types import Source
-from exporter.weights.checkpoint import Checkpoint, validate
+from exporter.weights.checkpoint import validate
 
 
 class _EmptyParameters(TorchFunctionMode):
@@ -79,7 +79,7 @@ def load_unet(source: Source, dtype: torch.dtype) -> torch.nn.Module:
     state: dict[str, torch.Tensor] = {}
     for name, wanted in unet.state_dict().items():
         keep = weights.tensors[name].dtype
-        if isinstance(weights, Checkpoint) and keep == dtype:
+        if keep == dtype:
             state[name] = weights.map(name)
         else:
             stored = weights.read(name)

@@ -17,7 +17,7 @@ import torch
 
 from exporter.architecture import Run, build
 from exporter.metadata import CLASS, ROLE
-from exporter.pipeline import DEFAULT_OPSET
+from exporter.plan import DEFAULT_OPSET
 from exporter.source import load_source
 from exporter.types import quiet
 from exporter.weights.unet import build_unet

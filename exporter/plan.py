@@ -1,0 +1,134 @@
+"""What a request decides, and what it is refused for: once, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from exporter.errors import UsageError
+from exporter.parity.tolerance import require_tolerances
+from exporter.publish import guard_target, guard_variant, guard_weights
+from exporter.runtime.providers import Obtained, choose, require_dtype
+from exporter.source import load_source
+from exporter.types import (
+    TORCH_DTYPES,
+    Dtype,
+    ExportRequest,
+    OnProgress,
+    Source,
+    TensorSpec,
+    quiet,
+)
+from exporter.variant import require_variant
+from exporter.weights.checkpoint import natural_dtype
+from exporter.weights.store import link_weights
+
+DEFAULT_OPSET = 24
+"""SiLU is one node (``Swish``); see docs/DECISIONS.md for what was measured."""
+
+OPSETS = range(20, 25)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One export, decided.
+
+    Attributes:
+        request: What was asked for.
+        target: The file to write, absolute.
+        source: What is exported; its config is understood, its weights are open.
+        dtype: Of parameters and of the inputs that follow the model.
+        opset: Of the default domain.
+        provider: Where ONNX Runtime will run; None where it is not asked to.
+        linked: Where each tensor already lies, when the file is to point there; None when
+            weights are copied.
+    """
+
+    request: ExportRequest
+    target: Path
+    source: Source
+    dtype: Dtype
+    opset: int
+    provider: Obtained | None
+    linked: Mapping[str, TensorSpec] | None
+
+    @property
+    def mode(self) -> Literal["link", "copy", "packed"]:
+        """How the weights are kept, as ``atlas.weights`` says."""
+        if self.linked is not None:
+            return "link"
+        return "packed" if self.request.weights == "packed" else "copy"
+
+
+def make_plan(request: ExportRequest, on_progress: OnProgress = quiet) -> Plan:
+    """Decides everything; what needs no look at the model is refused before one is taken.
+
+    Args:
+        request: What to export, where to, and how.
+        on_progress: Told the bytes of a download.
+
+    Raises:
+        UsageError: Wishes that contradict one another or the checkpoint.
+        SourceError: There is no such model, or it cannot be exported.
+        TargetError: The file could not be written, or would replace someone's own.
+        ProviderError: ONNX Runtime cannot run the check.
+    """
+    target = request.target.expanduser().absolute()
+    opset = DEFAULT_OPSET if request.opset is None else request.opset
+    if opset not in OPSETS:
+        raise UsageError(f"--opset {opset}", f"{OPSETS[0]} to {OPSETS[-1]}")
+    if request.optimize:
+        require_variant(opset, request.dtype)
+    guard_target(target)
+    if request.check:
+        require_tolerances(request.atol, request.rtol)
+    provider = _provider(request)
+    source = load_source(
+        request.model,
+        subfolder=request.subfolder,
+        revision=request.revision,
+        variant=request.variant,
+        seed=request.seed,
+        progress=on_progress,
+    )
+    dtype = request.dtype or _dtype_of(source)
+    if request.optimize:
+        require_variant(opset, dtype)
+    linked = _linked(request, source, target, dtype)
+    if linked is None:
+        guard_weights(target, source.weights)
+    guard_variant(target, wanted=bool(request.optimize), copy=linked is None)
+    if request.check and provider:
+        require_dtype(provider, dtype)
+    return Plan(request, target, source, dtype, opset, provider, linked)
+
+
+def _provider(request: ExportRequest) -> Obtained | None:
+    """Without a check, CUDA need not be here to have a file made for it."""
+    if not (request.check or request.optimize):
+        return None
+    if not request.check and request.provider == "cuda":
+        return "cuda"
+    return choose(request.provider)[0]
+
+
+def _dtype_of(source: Source) -> Dtype:
+    natural = natural_dtype(source.weights)
+    return next((name for name, dtype in TORCH_DTYPES.items() if dtype == natural), "fp32")
+
+
+def _linked(
+    request: ExportRequest, source: Source, target: Path, dtype: Dtype
+) -> Mapping[str, TensorSpec] | None:
+    if request.weights in ("copy", "packed"):
+        return None
+    wanted, folder = TORCH_DTYPES[dtype], target.parent.resolve()
+    try:
+        specs = link_weights(source.weights, folder, wanted, request.keep_fp32)
+    except UsageError:
+        if request.weights == "link":
+            raise
+        return None
+    return {name: spec.moved(folder, target.parent) for name, spec in specs.items()}
