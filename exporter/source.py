@@ -90,7 +90,9 @@ def _from_preset(name: str, revision: str | None, variant: str | None, seed: int
 def _refuse_choices(preset: str, revision: str | None, variant: str | None) -> None:
     for option, value in (("--revision", revision), ("--variant", variant)):
         if value:
-            raise UsageError(f"{option} {value} with the preset {preset}, of which there is one")
+            raise UsageError(
+                f"{option} {value} with the preset {preset}, of which there is one"
+            )
 
 
 def _from_folder(

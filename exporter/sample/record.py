@@ -11,8 +11,10 @@ import torch
 from PIL import Image
 
 from exporter.denoising.schedulers import tells_clean
+from exporter.disk import replacing
 from exporter.runtime.memory import peak_memory
 from exporter.runtime.providers import choose
+from exporter.runtime.session import Array
 from exporter.sample.decode import Decoder
 from exporter.sample.instrument import instrument
 from exporter.sample.layout import describe_points, describe_run, sampling_tensors
@@ -93,7 +95,9 @@ def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordRep
         compare=request.compare,
     )
     metadata = {
-        **describe_run(plan, request.scheduler or "ddim", request.steps, choose(request.provider)[0]),
+        **describe_run(
+            plan, request.scheduler or "ddim", request.steps, choose(request.provider)[0]
+        ),
         **describe_points(watched.points),
     }
     with Recording(request.target, tensors, metadata) as recording:

@@ -30,7 +30,9 @@ class Watched:
         """(B, H * W, C) and (B, S, width) to (B, H * W, C)."""
 
         def split(values: torch.Tensor) -> torch.Tensor:
-            return values.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+            rows, count, width = values.shape
+            heads = values.view(rows, count, attention.heads, width // attention.heads)
+            return heads.transpose(1, 2)
 
         query = split(attention.to_q(hidden_states))
         key = split(attention.to_k(encoder_hidden_states))
@@ -56,7 +58,8 @@ def maps(watched: Mapping[str, Watched], smallest: int) -> dict[str, torch.Tenso
     """Square maps, (B, S, side, side), of the cross-attentions of at least that side."""
     found = {}
     for name, processor in watched.items():
-        side = round(processor.probabilities.shape[1] ** 0.5)
+        rows, places, tokens = processor.probabilities.shape
+        side = round(places**0.5)
         if side >= smallest:
-            found[name] = processor.probabilities.mT.unflatten(-1, (side, side))
+            found[name] = processor.probabilities.mT.reshape(rows, tokens, side, side)
     return found

@@ -27,7 +27,7 @@ def train_autoencoder(recipe: dict[str, Any], seed: int, report: Report) -> Any:
 
     Args:
         recipe: Its ``config``, ``steps``, ``batch``, ``learning_rate``, ``kl`` and
-            ``thing_weight``: how much more a pixel of a thing counts than one of the background.
+            ``thing_weight``: how much more than the background's a thing's pixels count.
         seed: Of weights, scenes and noise.
         report: Told each step and its loss.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from torch.nn.functional import avg_pool2d
 
 from shapes_tools.scenes import Scene, draw, masks
 from shapes_tools.text import LENGTH, encode, things_of_tokens
@@ -68,5 +68,5 @@ def make_pool(
 def _covered(scene: Scene) -> torch.Tensor:
     """(2, 12, 12); a thing that is not there covers nothing."""
     whole = torch.from_numpy(masks(scene)).float()
-    parts = F.avg_pool2d(whole, 4)
+    parts = avg_pool2d(whole, 4)
     return torch.cat([parts, torch.zeros(2 - len(parts), *parts.shape[1:])])

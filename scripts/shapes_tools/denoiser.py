@@ -11,11 +11,11 @@ from typing import Any
 
 import diffusers
 import torch
-import torch.nn.functional as F
+from torch.nn.functional import adaptive_avg_pool2d
 
 from shapes_tools.attention import maps, watch
 from shapes_tools.data import Pool
-from shapes_tools.text import make_text_encoder
+from shapes_tools.text import encode, make_text_encoder
 
 _SMALLEST_MAP = 6  # places a side; at 3 a thing has no shape
 _WARM_UP = 200  # steps
@@ -102,13 +102,13 @@ class Training:
     def _map_loss(
         self, things: torch.Tensor, masks: torch.Tensor, alpha: torch.Tensor
     ) -> torch.Tensor:
-        """How much of a word's attention lies outside its thing; counts where that is visible."""
+        """How far words look past their things; counts more the more can be seen."""
         told = (things >= 0).float()
         index = things.clamp(min=0)[:, :, None, None].expand(-1, -1, *masks.shape[-2:])
         wanted = masks.gather(1, index)  # (B, 16, 12, 12)
         losses = []
         for attention in maps(self.watched, _SMALLEST_MAP).values():
-            sized = F.adaptive_avg_pool2d(wanted, attention.shape[-2:])
+            sized = adaptive_avg_pool2d(wanted, attention.shape[-1])
             inside = (attention * sized).sum((-2, -1)) / attention.sum((-2, -1))
             losses.append(-(inside + 1e-3).log())
         weight = told * alpha[:, None]
@@ -158,8 +158,6 @@ def sample(
         seed: Of the initial noise.
         on_step: Called after each step's noise prediction, with the step's index.
     """
-    from shapes_tools.text import encode
-
     ids = encode(pipeline.tokenizer, [*[""] * len(captions), *captions])
     states = pipeline.text_encoder(ids).last_hidden_state
     pipeline.scheduler.set_timesteps(steps)
@@ -175,4 +173,5 @@ def sample(
         latents = pipeline.scheduler.step(predicted, timestep, latents).prev_sample
     images = pipeline.vae.decode(latents / pipeline.vae.config.scaling_factor).sample
     pixels = (images.clamp(-1, 1) + 1) * 127.5
-    return pixels.round().to(torch.uint8).permute(0, 2, 3, 1)
+    finished: torch.Tensor = pixels.round().to(torch.uint8).permute(0, 2, 3, 1)
+    return finished

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch.nn.functional import interpolate
 
 from shapes_tools.attention import maps, watch
 from shapes_tools.denoiser import sample
@@ -43,7 +43,7 @@ class Measured:
         count, words = len(self.verdicts), max(self.words, 1)
 
         def share(name: str) -> float:
-            return round(sum(getattr(v, name) for v in self.verdicts) / count, 4)
+            return round(sum(bool(getattr(v, name)) for v in self.verdicts) / count, 4)
 
         names = ("right", "colours", "shapes", "relation", "background")
         layers = {name: round(hits / words, 4) for name, hits in self.hits.items()}
@@ -119,7 +119,7 @@ def _point(
 ) -> None:
     """The pointing game (arXiv:1608.00507) for every word of every scene."""
     large = {
-        name: F.interpolate(attention, size=(SIDE, SIDE), mode="bilinear")
+        name: interpolate(attention, size=(SIDE, SIDE), mode="bilinear")
         for name, attention in summed.items()
     }
     large["all"] = torch.stack(list(large.values())).sum(0)

@@ -21,7 +21,9 @@ BACKGROUNDS = {"white": (255, 255, 255), "black": (0, 0, 0), "gray": (128, 128, 
 SHAPES = ("circle", "square", "triangle")
 SIZES = {"small": (5.0, 6.5), "big": (8.5, 10.0)}  # pixels of radius, lowest and highest
 RELATIONS = ("left of", "right of", "above", "below")
-WORDS = sorted({"a", "on", *COLOURS, *BACKGROUNDS, *SHAPES, *SIZES, *" ".join(RELATIONS).split()})
+WORDS = sorted(
+    {"a", "on", *COLOURS, *BACKGROUNDS, *SHAPES, *SIZES, *" ".join(RELATIONS).split()}
+)
 _FINE = 4  # drawn this many times larger, then averaged
 _HELD_OUT = 6  # one combination in this many is kept out of training
 
@@ -134,7 +136,9 @@ def draw_shape(
     elif shape == "square":
         pen.rectangle((x - 0.88 * r, y - 0.88 * r, x + 0.88 * r, y + 0.88 * r), fill=colour)
     else:
-        pen.polygon([(x, y - r), (x - 1.1 * r, y + 0.9 * r), (x + 1.1 * r, y + 0.9 * r)], colour)
+        pen.polygon(
+            [(x, y - r), (x - 1.1 * r, y + 0.9 * r), (x + 1.1 * r, y + 0.9 * r)], colour
+        )
 
 
 def _thing(random: Random, across: tuple[float, float], down: tuple[float, float]) -> Thing:

@@ -21,7 +21,11 @@ def make_tokenizer() -> Any:
         while len(parts := _merged(word, merges)) > 1:
             merges.append((parts[0], parts[1]))
     letters = sorted({letter for word in WORDS for letter in word})
-    pieces = [*letters, *(f"{letter}</w>" for letter in letters), *("".join(m) for m in merges)]
+    pieces = [
+        *letters,
+        *(f"{letter}</w>" for letter in letters),
+        *("".join(m) for m in merges),
+    ]
     names = dict.fromkeys([START, END, *pieces])
     return transformers.CLIPTokenizer(
         vocab={name: index for index, name in enumerate(names)},
@@ -59,7 +63,7 @@ def things_of_tokens(scene: Scene) -> list[int]:
 
 
 def _merged(word: str, merges: Sequence[tuple[str, str]]) -> list[str]:
-    """What byte-pair encoding makes of a word: the earliest merge that fits, again and again."""
+    """What byte-pair encoding makes of a word: every merge that fits, the earliest first."""
     parts = [*word[:-1], f"{word[-1]}</w>"]
     for left, right in merges:
         at = 0

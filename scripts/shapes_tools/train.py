@@ -1,4 +1,4 @@
-"""`scripts/train-shapes`: from a recipe to a pipeline's folder; goes on where it was stopped."""
+"""Trains the shipped model by its recipe, into a pipeline's folder; resumes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from shapes_tools.autoencoder import train_autoencoder
+from shapes_tools.autoencoder import Report, sharpen, train_autoencoder
 from shapes_tools.data import Pool, make_pool
 from shapes_tools.denoiser import Training, sample
 from shapes_tools.folder import save_pipeline
@@ -52,19 +52,41 @@ def main(arguments: list[str] | None = None) -> None:
         scheduler=scheduler,
     )
     _train(training, pool, pipeline, recipe, options.work)
+    pipeline.vae = _sharpened(recipe, options.work)
     save_pipeline(pipeline, options.out)
     _say(f"written: {options.out}")
 
 
 def _autoencoder(recipe: dict[str, Any], folder: Path) -> Any:
     if not (folder / "config.json").is_file():
-        start = time.perf_counter()
+        vae = train_autoencoder(
+            recipe["autoencoder"], recipe["seed"], _reporter("autoencoder")
+        )
+        vae.save_pretrained(folder)
+    return _load_vae(folder)
 
-        def report(step: int, loss: float) -> None:
-            if step % 50 == 0:
-                _say(f"autoencoder {step} loss {loss:.4f} {time.perf_counter() - start:.0f} s")
 
-        train_autoencoder(recipe["autoencoder"], recipe["seed"], report).save_pretrained(folder)
+def _sharpened(recipe: dict[str, Any], work: Path) -> Any:
+    """The autoencoder with its decoder trained on; the UNet never sees a decoder."""
+    folder = work / "vae-sharp"
+    if not (folder / "config.json").is_file():
+        vae = _load_vae(work / "vae")
+        sharpen(vae, recipe["autoencoder"], recipe["seed"] + 1, _reporter("decoder"))
+        vae.save_pretrained(folder)
+    return _load_vae(folder)
+
+
+def _reporter(what: str) -> Report:
+    start = time.perf_counter()
+
+    def report(step: int, loss: float) -> None:
+        if step % 50 == 0:
+            _say(f"{what} {step} loss {loss:.4f} {time.perf_counter() - start:.0f} s")
+
+    return report
+
+
+def _load_vae(folder: Path) -> Any:
     vae: Any = diffusers.AutoencoderKL.from_pretrained(folder, low_cpu_mem_usage=False)
     return vae.eval().requires_grad_(False)
 
@@ -97,12 +119,14 @@ def _train(
         if training.step % 50 == 0:
             noise, attention = np.mean(losses, axis=0)
             pace = (time.perf_counter() - start) / (training.step - first)
-            _say(f"step {training.step} noise {noise:.4f} maps {attention:.3f} {pace:.3f} s/step")
+            losses_told = f"noise {noise:.4f} maps {attention:.3f}"
+            _say(f"step {training.step} {losses_told} {pace:.3f} s/step")
             losses.clear()
         if training.step % _SAVED_EVERY == 0:
             training.save(checkpoint)
         if training.step % _SHOWN_EVERY == 0:
-            _show(pipeline, shown, recipe["sampling"], work / f"samples-{training.step:05}.png")
+            file = work / f"samples-{training.step:05}.png"
+            _show(pipeline, shown, recipe["sampling"], file)
 
 
 def _show(pipeline: Any, shown: list[Scene], sampling: dict[str, Any], file: Path) -> None:
@@ -114,7 +138,9 @@ def _show(pipeline: Any, shown: list[Scene], sampling: dict[str, Any], file: Pat
     parts = [f"{name} {sum(getattr(v, name) for v in verdicts)}" for name in names]
     _say(f"of {len(shown)} held-out captions: {', '.join(parts)}")
     rows = [np.concatenate(images[start : start + 8], 1) for start in range(0, len(images), 8)]
-    Image.fromarray(np.concatenate(rows)).resize((768, 768), Image.Resampling.NEAREST).save(file)
+    Image.fromarray(np.concatenate(rows)).resize((768, 768), Image.Resampling.NEAREST).save(
+        file
+    )
 
 
 def _say(line: str) -> None:

@@ -15,7 +15,7 @@ from exporter.call import call
 from exporter.errors import UsageError
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
-from exporter.parity.ask import loaded
+from exporter.parity.reference import loaded
 from exporter.runtime.session import open_session
 from exporter.sample.find import find_points
 from exporter.sample.instrument import Instrumented, instrument

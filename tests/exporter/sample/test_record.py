@@ -15,7 +15,7 @@ import torch
 from exporter.call import call
 from exporter.denoising.loop import denoise
 from exporter.errors import SourceError, TargetError, UsageError
-from exporter.parity.ask import loaded
+from exporter.parity.reference import loaded
 from exporter.sample.cli import main
 from exporter.sample.instrument import instrument
 from exporter.sample.model import read_model
