@@ -27,7 +27,7 @@ class Training:
 
     Args:
         recipe: ``unet`` and ``text_encoder`` configurations, ``steps``, ``batch``,
-            ``learning_rate``, ``ema``, ``unconditional``, ``snr_gamma``, ``map_weight``.
+            ``learning_rate``, ``ema``, ``unconditional``, ``map_weight``.
         tokenizer: Of the captions.
         scheduler: Its ``alphas_cumprod`` and ``prediction_type`` are trained for.
         seed: Of weights, order and noise.
@@ -93,9 +93,7 @@ class Training:
         velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
         states = self.model["text"](ids).last_hidden_state
         predicted = self.model["unet"](noisy, timestep, states).sample
-        snr = alpha / (1 - alpha)
-        weight = snr.clamp(max=self.recipe["snr_gamma"]) / (snr + 1)  # arXiv:2303.09556
-        noise_loss = (weight * (predicted - velocity).square()).mean() / weight.mean()
+        noise_loss = (predicted - velocity).square().mean()
         things = torch.where(dropped[:, None], -1, pool.things[chosen])
         return noise_loss, self._map_loss(things, pool.masks[chosen], alpha.flatten())
 

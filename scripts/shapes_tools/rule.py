@@ -65,8 +65,9 @@ def _assigned(scene: Scene, found: list[Found]) -> tuple[Found | None, ...]:
     """For each thing asked for the one found; of two equal ones, as the relation wants it."""
     kinds = [(thing.colour, thing.shape) for thing in scene.things]
     fits = [[f for f in found if (f.colour, f.shape) == kind] for kind in kinds]
-    if len(kinds) == 2 and kinds[0] == kinds[1] and len(fits[0]) == 2:
-        pair = (fits[0][0], fits[0][1])
+    if len(kinds) == 2 and kinds[0] == kinds[1]:
+        first, second = (*fits[0], None, None)[:2]
+        pair = (first, second)
         return pair if _related(scene, pair) else pair[::-1]
     return tuple(fit[0] if fit else None for fit in fits)
 
