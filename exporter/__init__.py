@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from exporter.parity.report import ParityReport
     from exporter.report import ExportReport
-    from exporter.types import OnProgress
+    from exporter.types import OnProgress, Provider
 
 __all__ = ["check", "export"]
 
@@ -55,6 +55,7 @@ def check(
     model: str,
     *,
     seed: int = 0,
+    provider: Provider = "auto",
     on_progress: OnProgress | None = None,
     **wishes: Any,
 ) -> ParityReport:
@@ -64,9 +65,9 @@ def check(
         file: The .onnx, its external data beside it.
         model: What it should equal: a preset, a hub id, or a diffusers folder.
         seed: Of a preset's random weights.
+        provider: Where ONNX Runtime runs: ``auto``, ``cpu`` or ``cuda``.
         on_progress: Told after each run of a case.
-        wishes: Any other keyword of ``exporter.parity.check.check``, e.g. ``cases``,
-            ``provider`` or ``atol``.
+        wishes: ``cases``, ``tolerance`` and ``floor`` of ``exporter.parity.check.check``.
 
     Returns:
         The findings. A failed check is a report whose ``passed`` is false, no exception.
@@ -78,6 +79,7 @@ def check(
     from pathlib import Path
 
     from exporter.parity.check import check as run
+    from exporter.parity.subject import Subject
     from exporter.runtime.contract import read_contract
     from exporter.source import load_source
     from exporter.types import quiet
@@ -85,5 +87,5 @@ def check(
     contract = read_contract(Path(file))
     source = load_source(model, seed=seed)
     contract.require(source)
-    known = {"dtype": contract.dtype, "keep_fp32": contract.keep_fp32, **wishes}
-    return run(Path(file), source, on_progress=on_progress or quiet, **known)
+    subject = Subject(source, contract.dtype, contract.keep_fp32, provider)
+    return run(Path(file), subject, on_progress=on_progress or quiet, **wishes)

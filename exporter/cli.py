@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from exporter import garbage
-from exporter.closing import closing_table, one_line, outcome
+from exporter.closing import closing_table, one_line, outcome, sampler_line
 from exporter.disk import write_text
 from exporter.errors import AtlasError, TargetError, UsageError
 from exporter.shipped import shipped
@@ -60,10 +60,53 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         raise UsageError(f"--shard {arguments.shard} without --all")
     if arguments.all:
         return _export_all(arguments, console)
+    if arguments.from_file and not arguments.sampler:
+        raise UsageError("--from without --sampler", "--sampler ddim, or another scheduler")
+    if arguments.from_file:
+        return _sample(arguments, console, arguments.from_file, arguments.output)
+    if arguments.sampler:
+        _guard_sampler(arguments)
     report = _export(arguments, console)
     if arguments.report:
         write_text(arguments.report, json.dumps(report.to_json(), indent=2) + "\n")
     Console().print(closing_table(report))
+    if arguments.sampler:
+        return _sample(arguments, console, arguments.output, None)
+    return 0
+
+
+def _guard_sampler(arguments: argparse.Namespace) -> None:
+    """Refuses, before the UNet is exported, a scheduler that the sampler cannot have."""
+    from exporter.sampler.plan import choose_family, find_config
+
+    start = arguments.scheduler or Path(arguments.model)
+    config = find_config(start) if start.exists() else {}
+    choose_family(arguments.sampler, "UNet2DConditionModel", config)
+
+
+def _sample(
+    arguments: argparse.Namespace, console: Console, unet: Path, target: Path | None
+) -> int:
+    """The sampling stage over a UNet's file that lies there."""
+    with StageDisplay(console, quiet=arguments.quiet) as display:
+        display.start("imports")
+        from exporter.sampler.make import make_sampler
+        from exporter.sampler.plan import SamplerRequest, beside
+
+        display.finish("imports")
+        request = SamplerRequest(
+            target=target or beside(unet),
+            unet=unet,
+            sampler=arguments.sampler,
+            scheduler=arguments.scheduler,
+            keep_steps=arguments.keep_steps,
+            check=arguments.check,
+            provider=arguments.provider,
+        )
+        report = make_sampler(request, display.progress)
+    if arguments.report and arguments.from_file:
+        write_text(arguments.report, json.dumps(report.to_json(), indent=2) + "\n")
+    Console().print(sampler_line(report), highlight=False)
     return 0
 
 
@@ -188,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("output", type=Path, metavar="OUT.onnx", help="the file to write")
     _source_options(parser)
     _graph_options(parser)
+    _sampler_options(parser)
     _check_options(parser)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write a JSON report")
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -254,6 +298,36 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         help="also write OUT.ort.onnx, fused into ONNX Runtime's own operators for the "
         "--provider in use and proven in the same way; it reads the same weights. With "
         "--provider cuda --no-check it is made where there is no GPU",
+    )
+
+
+def _sampler_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("the sampling stage (docs/SAMPLING.md)")
+    group.add_argument(
+        "--sampler",
+        metavar="NAME",
+        help="also write OUT.sampler.onnx: scheduler, guidance and UNet as one graph with a "
+        "Loop. ddim, ddpm, dpm++, dpm++-karras, euler, euler-a, lcm, pndm, unipc, a diffusers "
+        "class, or a folder with scheduler_config.json",
+    )
+    group.add_argument(
+        "--from",
+        dest="from_file",
+        type=Path,
+        metavar="UNET.onnx",
+        help="write only the sampler, as OUT.onnx, over a UNet's file that exists already",
+    )
+    group.add_argument(
+        "--scheduler",
+        type=Path,
+        metavar="FOLDER",
+        help="the pipeline or scheduler folder that says how the model was trained (default: "
+        "the pipeline that the weights lie in, else Stable Diffusion's values)",
+    )
+    group.add_argument(
+        "--keep-steps",
+        action="store_true",
+        help="the sampler also gives out timesteps and the latents after every step",
     )
 
 

@@ -13,10 +13,14 @@ import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.errors import GraphError, ParityError
-from exporter.parity.check import check
+from exporter.parity.ask import ask
+from exporter.parity.check import smoke_cases
+from exporter.parity.count import Count
+from exporter.parity.judge import judge
 from exporter.parity.locate import locate
-from exporter.parity.reference import Answer
 from exporter.parity.report import ParityReport
+from exporter.parity.subject import Subject
+from exporter.parity.tolerance import resolve
 from exporter.publish import Stage, variant_of, write
 from exporter.reading.docstrings import model_doc
 from exporter.types import Dtype, ExportRequest, OnProgress, Progress, Source
@@ -93,22 +97,16 @@ def prove(
     Raises:
         ParityError: One differs from PyTorch; says where first.
     """
-    answered: list[Answer] = []
+    subject = Subject(source, dtype, request.keep_fp32, request.provider)
+    tolerance = resolve(dtype, request.atol, request.rtol)
+    cases = smoke_cases(source)
+    count = Count(progress, "parity", (1 + len(written)) * len(cases), "runs")
+    answers = ask(subject, cases, on_case=count)
     reports = []
     for file in written:
-        report = check(
-            file.path,
-            source,
-            provider=request.provider,
-            dtype=dtype,
-            keep_fp32=request.keep_fp32,
-            atol=request.atol,
-            rtol=request.rtol,
-            answered=answered,
-            on_progress=progress,
-        )
+        report = judge(file.path, subject, answers, tolerance, on_case=count)
         if not report.passed:
-            raise _failed(report, file, source, request, progress)
+            raise _failed(report, file, subject, progress)
         reports.append(report)
     for file, report in zip(written, reports, strict=True):
         write(file.model, file.path, {"parity": report.to_metadata()})
@@ -116,23 +114,11 @@ def prove(
 
 
 def _failed(
-    report: ParityReport,
-    file: File,
-    source: Source,
-    request: ExportRequest,
-    progress: OnProgress,
+    report: ParityReport, file: File, subject: Subject, progress: OnProgress
 ) -> ParityError:
     """What to tell, the first departing operator included: the file is gone after this."""
     progress(Progress("locate"))
-    location = locate(
-        file.path,
-        source,
-        report.to_search,
-        dtype=report.dtype,
-        keep_fp32=request.keep_fp32,
-        provider=request.provider,
-        on_progress=progress,
-    )
+    location = locate(file.path, subject, report.to_search, on_progress=progress)
     worst = report.worst
     return ParityError(
         f"{file.name} differs from PyTorch at {worst.name}: {worst.verdict}; {location}",

@@ -42,3 +42,11 @@ ROLES = {
     "shape": "bookkeeping that no data passes through",
 }
 """Every value of ``atlas.role`` and what it means."""
+
+SAMPLER_ROLES = {
+    "sampler": "the loop of the sampling stage, and the UNet in it",
+    "guidance": "the halves without and with text, their conditions, and their meeting",
+    "scheduler_step": "from latents and prediction to the latents of the next timestep",
+    "loop_state": "timesteps, tables and noise, and what one step leaves to the next",
+}
+"""Those that a sampler's file has besides."""

@@ -9,11 +9,12 @@ from pathlib import Path
 from viewer.disk import write_whole
 from viewer.model import atlas, parity_report
 from viewer.model.recording import read_recording
-from viewer.outputs import add_output_options, write_outputs
+from viewer.outputs import add_output_options, check_outputs, write_outputs
 from viewer.serve import headless, netron, offline
 from viewer.serve.command import add_page_options, serve
 from viewer.serve.server import Server
 from viewer.serve.shown import Shown
+from viewer.targets import HTML, PNG, SVG, Target, guard
 from viewer.terminal import Parser, run, say
 
 _EXAMPLES = """\
@@ -40,11 +41,13 @@ exit codes: 0 done; 2 bad usage or input
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    return run(lambda: _run(options))
+    parser = command_line()
+    options = parser.parse_args(arguments)
+    return run(lambda: _run(parser, options))
 
 
-def _parser() -> Parser:
+def command_line() -> Parser:
+    """The arguments of ``python -m viewer``."""
     parser = Parser(
         "python -m viewer",
         "See a UNet: its U, how the time and the text enter, and every operator.",
@@ -69,12 +72,14 @@ def _parser() -> Parser:
     )
     add_page_options(parser)
     files = parser.add_argument_group("files instead of a page")
-    files.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
     files.add_argument(
-        "--png", type=Path, metavar="FILE", help="a view as PNG (needs Chromium)"
+        "--html", type=Target((HTML,)), metavar="FILE", help="one self-contained page"
     )
     files.add_argument(
-        "--svg", type=Path, metavar="FILE", help="a view as SVG (needs Chromium)"
+        "--png", type=Target((PNG,)), metavar="FILE", help="a view as PNG (needs Chromium)"
+    )
+    files.add_argument(
+        "--svg", type=Target((SVG,)), metavar="FILE", help="a view as SVG (needs Chromium)"
     )
     files.add_argument(
         "--view",
@@ -94,14 +99,19 @@ def _parser() -> Parser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(parser: Parser, options: argparse.Namespace) -> None:
     paths = [path for path in (options.model, options.other) if path is not None]
     found = options.report or parity_report.beside(options.model)
+    inputs = [("the model", path) for path in paths]
+    inputs += [("the report", found), ("the recording", options.recording)]
+    guard(parser, options, inputs)
+    check_outputs(options)
     shown = Shown(
         tuple(atlas.read(path) for path in paths),
         parity_report.read(found) if found else {},
         read_recording(options.recording) if options.recording else None,
     )
+    guard(parser, options, (part for model in shown.models for part in model.file.parts))
     if options.html:
         offline.write(shown, options.html)
         say(f"wrote {options.html}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from viewer.errors import TargetError
@@ -13,15 +14,16 @@ def write_whole(target: Path, content: bytes) -> None:
     Raises:
         TargetError: It cannot be written there.
     """
-    sibling = target.with_name(f".{target.name}.part")
+    sibling = target.parent / f".unet-atlas.{os.getpid()}.tmp"
     try:
         sibling.write_bytes(content)
         sibling.replace(target)
     except OSError as error:
-        sibling.unlink(missing_ok=True)
         raise TargetError(
             f"{target} cannot be written ({error.strerror})", do="choose another place"
         ) from error
+    finally:
+        sibling.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:

@@ -19,6 +19,8 @@ from exporter.terminal import StageDisplay, run
 if TYPE_CHECKING:
     from exporter.parity.cases import ParityCase
     from exporter.parity.outcome import Outcome
+    from exporter.parity.subject import Subject
+    from exporter.parity.trajectory import Trajectory
     from exporter.runtime.contract import Contract
     from exporter.types import OnProgress, Source
 
@@ -66,6 +68,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
         from exporter.parity.check import check  # seconds of torch: -h should not wait for it
         from exporter.parity.locate import locate
         from exporter.parity.outcome import Outcome
+        from exporter.parity.subject import Subject
+        from exporter.parity.tolerance import resolve
         from exporter.runtime.contract import read_contract
 
         display.finish("imports")
@@ -74,32 +78,22 @@ def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
         contract.require(source)
         cases, skipped = _cases(arguments, contract, source)
         dtype = arguments.dtype or contract.dtype
+        subject = Subject(source, dtype, contract.keep_fp32, arguments.provider)
         report = check(
             arguments.file,
-            source,
+            subject,
             cases=cases,
-            provider=arguments.provider,
-            dtype=dtype,
-            keep_fp32=contract.keep_fp32,
-            atol=arguments.atol,
-            rtol=arguments.rtol,
+            tolerance=resolve(dtype, arguments.atol, arguments.rtol, arguments.floor_factor),
             floor=arguments.floor,
-            floor_factor=arguments.floor_factor,
             on_progress=display.progress,
         )
         report = replace(report, skipped=skipped)
         location = None
         if arguments.locate or not report.passed:
             location = locate(
-                arguments.file,
-                source,
-                report.to_search,
-                dtype=dtype,
-                keep_fp32=contract.keep_fp32,
-                provider=arguments.provider,
-                on_progress=display.progress,
+                arguments.file, subject, report.to_search, on_progress=display.progress
             )
-        trajectories = _trajectories(arguments, contract, source, dtype, display.progress)
+        trajectories = _trajectories(arguments, subject, display.progress)
     seconds = time.perf_counter() - start
     return Outcome(arguments.file.name, report, location, trajectories, seconds)
 
@@ -160,29 +154,22 @@ def _cases(
 
 
 def _trajectories(
-    arguments: argparse.Namespace,
-    contract: Contract,
-    source: Source,
-    dtype: Any,
-    progress: OnProgress,
-) -> Any:
+    arguments: argparse.Namespace, subject: Subject, progress: OnProgress
+) -> tuple[Trajectory, ...]:
     if not arguments.trajectory:
         return ()
     from exporter.parity.cases import ParityCase, fit
     from exporter.parity.trajectory import run_trajectories
 
-    case = fit(ParityCase.parse(arguments.trajectory_case), source.size_multiple)
+    case = fit(ParityCase.parse(arguments.trajectory_case), subject.source.size_multiple)
     return run_trajectories(
         arguments.file,
-        source,
+        subject,
         case,
         steps=arguments.trajectory,
         schedulers=arguments.scheduler or SCHEDULERS,
         scheduler_config=_scheduler_config(arguments.model),
         guidance=arguments.guidance,
-        dtype=dtype,
-        keep_fp32=contract.keep_fp32,
-        provider=arguments.provider,
         floor=arguments.floor,
         on_progress=progress,
     )

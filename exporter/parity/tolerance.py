@@ -38,7 +38,10 @@ vector in 180), though it may use a hundredth of the tolerance."""
 
 
 def resolve(
-    dtype: Dtype, atol: float | None, rtol: float | None, floor_factor: float | None
+    dtype: Dtype,
+    atol: float | None = None,
+    rtol: float | None = None,
+    floor_factor: float | None = None,
 ) -> Tolerance:
     """The user's numbers where given, else the dtype's.
 

@@ -13,15 +13,16 @@ import torch
 from exporter.call import call
 from exporter.denoising.loop import Loop, Predict, denoise
 from exporter.denoising.schedulers import load_scheduler
+from exporter.parity.ask import loaded, precisions
 from exporter.parity.cases import ParityCase
-from exporter.parity.check import OUTPUT
-from exporter.parity.inputs import make_inputs
+from exporter.parity.count import Count
+from exporter.parity.judge import OUTPUT
 from exporter.parity.metrics import compare
-from exporter.parity.reference import loaded, precisions
 from exporter.parity.report import json_safe
+from exporter.parity.subject import Subject
 from exporter.parity.tolerance import DEFAULTS
 from exporter.runtime.session import Array, open_session
-from exporter.types import TORCH_DTYPES, Dtype, OnProgress, Progress, Provider, Source, quiet
+from exporter.types import OnProgress, quiet
 
 SCHEDULERS = ("ddim", "pndm", "euler", "dpm++")
 """What a run samples with unless told otherwise."""
@@ -93,16 +94,13 @@ class Trajectory:
 
 def run_trajectories(
     onnx_path: Path,
-    source: Source,
+    subject: Subject,
     case: ParityCase,
     *,
     steps: int,
     schedulers: Sequence[str] = SCHEDULERS,
     scheduler_config: Mapping[str, Any] | None = None,
     guidance: float = GUIDANCE,
-    dtype: Dtype = "fp32",
-    keep_fp32: Sequence[str] = (),
-    provider: Provider = "auto",
     floor: bool = True,
     on_progress: OnProgress = quiet,
 ) -> tuple[Trajectory, ...]:
@@ -113,7 +111,7 @@ def run_trajectories(
 
     Args:
         onnx_path: The file.
-        source: The UNet it should equal.
+        subject: What it should equal.
         case: Latent size, number of images, text length and seed; its timestep is not used.
         steps: Sampling steps.
         schedulers: Names as in ``denoising.schedulers.SHORT``.
@@ -122,27 +120,22 @@ def run_trajectories(
         guidance: Classifier-free guidance as the pipeline does it: one batch of the
             unconditional and the conditional half. Not for models without text, nor for those
             that read the guidance scale themselves.
-        dtype: Dtype of the file.
-        keep_fp32: Modules of the file that compute in float32.
-        provider: Where ONNX Runtime runs.
         floor: Also run PyTorch in higher precision, to know the drift that is unavoidable.
         on_progress: Told after each step of each run.
     """
-    names = {spec.name for spec in source.inputs}
+    names = {spec.name for spec in subject.source.inputs}
     guided = (
         "encoder_hidden_states" in names and "timestep_cond" not in names and guidance != 1
     )
+    scale = guidance if guided else None
     loops = {
-        name: _loop(
-            name, steps, source, case, dtype, guidance if guided else None, scheduler_config
-        )
-        for name in schedulers
+        name: _loop(name, steps, subject, case, scale, scheduler_config) for name in schedulers
     }
-    lengths = sum(loop.evaluations for loop in loops.values())
-    count = _Count(on_progress, lengths * (3 if floor else 2))
-    reference, other = _torch_runs(loops, source, dtype, keep_fp32, count, floor=floor)
-    ours = _ort_runs(loops, count, onnx_path, provider)
-    factor = DEFAULTS[dtype].floor_factor or 0.0
+    steps_in_all = sum(loop.evaluations for loop in loops.values()) * (3 if floor else 2)
+    count = Count(on_progress, "trajectory", steps_in_all, "steps")
+    reference, other = _torch_runs(loops, subject, count, floor=floor)
+    ours = _ort_runs(loops, subject, count, onnx_path)
+    factor = DEFAULTS[subject.dtype].floor_factor or 0.0
     return tuple(
         Trajectory(
             name,
@@ -162,18 +155,17 @@ _Run = list[tuple[float, Array]]
 def _loop(
     name: str,
     steps: int,
-    source: Source,
+    subject: Subject,
     case: ParityCase,
-    dtype: Dtype,
     guidance: float | None,
     config: Mapping[str, Any] | None,
 ) -> Loop:
     rows = case.batch * (1 if guidance is None else 2)
-    made = make_inputs(replace(case, batch=rows, per_sample=False), source, dtype)
+    made = subject.inputs(replace(case, batch=rows, timestep=500.0, per_sample=False))
     sample = made["sample"]
-    channels = int(source.config.get("out_channels") or sample.shape[1])
+    channels = int(subject.source.config.get("out_channels") or sample.shape[1])
     return Loop(
-        load_scheduler(name, steps, class_name=source.class_name, config=config),
+        load_scheduler(name, steps, class_name=subject.source.class_name, config=config),
         (case.batch, channels, case.height, case.width),
         guidance,
         {name: value for name, value in made.items() if name not in ("sample", "timestep")},
@@ -184,20 +176,18 @@ def _loop(
 
 def _torch_runs(
     loops: Mapping[str, Loop],
-    source: Source,
-    dtype: Dtype,
-    keep_fp32: Sequence[str],
-    count: _Count,
+    subject: Subject,
+    count: Callable[[], None],
     *,
     floor: bool,
 ) -> tuple[dict[str, _Run], dict[str, _Run]]:
     """The reference, and the run in the other precision that tells the floor."""
-    first, second = precisions(dtype)
-    with loaded(source, dtype, keep_fp32=keep_fp32) as unet:
+    first, second = precisions(subject.dtype)
+    with loaded(subject) as unet:
 
         def runs(mode: AbstractContextManager[Any]) -> dict[str, _Run]:
             def predict(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-                sample = inputs["sample"].to(TORCH_DTYPES[dtype])
+                sample = inputs["sample"].to(subject.torch_dtype)
                 with mode:  # the scheduler is no part of what is compared
                     return call(unet, {**inputs, "sample": sample})
 
@@ -207,9 +197,9 @@ def _torch_runs(
 
 
 def _ort_runs(
-    loops: Mapping[str, Loop], count: _Count, path: Path, provider: Provider
+    loops: Mapping[str, Loop], subject: Subject, count: Callable[[], None], path: Path
 ) -> dict[str, _Run]:
-    session = open_session(path, provider)
+    session = open_session(path, subject.provider)
 
     def predict(inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
         outputs = session.run(inputs)
@@ -224,15 +214,6 @@ def _run(loop: Loop, predict: Predict, count: Callable[[], None]) -> _Run:
         found.append((step.timestep, step.latents.numpy().copy()))
         count()
     return found
-
-
-class _Count:
-    def __init__(self, on_progress: OnProgress, total: int) -> None:
-        self._tell, self._done, self._total = on_progress, 0, total
-
-    def __call__(self) -> None:
-        self._done += 1
-        self._tell(Progress("trajectory", self._done, self._total, "steps"))
 
 
 def _drift(ours: _Run, reference: _Run, other: _Run | None) -> Iterator[DriftStep]:

@@ -14,6 +14,7 @@ from onnx_ir.passes.common import (
     ShapeInferencePass,
 )
 
+from exporter.paths import is_inside
 from exporter.runtime.origins import Origin, origin_of
 
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
@@ -29,7 +30,7 @@ class Inlined:
         nodes: Its nodes in topological order.
         origins: Where each node comes from; nodes that do not tell are absent.
         order: Position of each node.
-        stored: Nodes that depend on no graph input: they only turn or cast a parameter.
+        constant: Nodes that depend on no graph input: they only transpose or cast a parameter.
     """
 
     model: ir.Model
@@ -37,7 +38,7 @@ class Inlined:
     nodes: tuple[ir.Node, ...]
     origins: dict[ir.Node, Origin]
     order: dict[ir.Node, int]
-    stored: frozenset[ir.Node]
+    constant: frozenset[ir.Node]
 
     def module(self, node: ir.Node) -> str:
         """The module path of a node; the UNet itself where unknown."""
@@ -52,16 +53,15 @@ class Inlined:
         """
         found: dict[str, list[ir.Value]] = {}
         for node in self.nodes:
-            if node not in self.origins or node in self.stored:
+            if node not in self.origins or node in self.constant:
                 continue
-            around = set(enclosing(self.module(node))) & set(modules)
+            around = [path for path in modules if is_inside(self.module(node), path)]
             for value in node.outputs:
                 if not is_data(value):
                     continue
                 for path in around:
                     if value.is_graph_output() or any(
-                        path not in set(enclosing(self.module(user)))
-                        for user in value.consumers()
+                        not is_inside(self.module(user), path) for user in value.consumers()
                     ):
                         found.setdefault(path, []).append(value)
         return found
@@ -106,15 +106,7 @@ def load_inlined(path: Path, modules: Collection[str]) -> Inlined:
         node: origin for node in nodes if (origin := origin_of(node, modules)) is not None
     }
     order = {node: index for index, node in enumerate(nodes)}
-    return Inlined(model, path.parent, nodes, origins, order, _stored(model.graph))
-
-
-def enclosing(path: str) -> Iterator[str]:
-    """The path, its parents, and at last the UNet itself (``""``)."""
-    while path:
-        yield path
-        path = path.rpartition(".")[0]
-    yield ""
+    return Inlined(model, path.parent, nodes, origins, order, _constant(model.graph))
 
 
 def is_float(value: ir.Value) -> bool:
@@ -127,7 +119,7 @@ def is_data(value: ir.Value) -> bool:
     return is_float(value) and (value.shape is None or len(value.shape) > 0)
 
 
-def _stored(graph: ir.Graph) -> frozenset[ir.Node]:
+def _constant(graph: ir.Graph) -> frozenset[ir.Node]:
     alive: set[ir.Value | None] = set(graph.inputs)
     found = set()
     for node in graph:

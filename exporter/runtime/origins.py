@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from exporter import metadata as meta
+from exporter.paths import parent
 
 _TORCH = "pkg.torch.onnx."
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
@@ -55,7 +56,7 @@ def origin_of(node: ir.Node, modules: Collection[str]) -> Origin | None:
             return Origin(path)
     for value in node.inputs:
         if value is not None and value.name and value.is_initializer():
-            path = _fit(value.name.rpartition(".")[0], modules)
+            path = _fit(parent(value.name), modules)
             if path:
                 return Origin(path)
     return None

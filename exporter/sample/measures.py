@@ -1,6 +1,6 @@
 """What is measured, as ONNX operators: moments, norms, attention probabilities.
 
-Everything is computed in float32, in two stages (along the last axis, then along the rest),
+Everything is computed in float32, in two steps (along the last axis, then along the rest),
 which keeps float32 sums of millions of terms accurate and gives every core a share.
 """
 
@@ -157,5 +157,5 @@ def _refuse_unlike_diffusers(node: ir.Node) -> None:
         raise UsageError(
             f"{node.name} has a mask, a softcap or grouped heads",
             "the plain attention of a diffusers UNet",
-            "record with --no-maps",
+            "record with --maps none",
         )

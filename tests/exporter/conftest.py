@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import onnx_ir as ir
 import pytest
 import torch
 
@@ -180,6 +181,17 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def parse() -> Callable[..., ir.Model]:
+    """``parse(text, opset=24)``: ONNX text without its header to a model."""
+
+    def parse(text: str, opset: int = 24) -> ir.Model:
+        header = f'<ir_version: 10, opset_import: ["" : {opset}]>'
+        return ir.from_onnx_text(header + text)
+
+    return parse
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 
 import exporter.cli
-from exporter.parity import reference
+from exporter.parity import ask
 from exporter.terminal import StageDisplay
 from exporter.types import Progress, StageRecord
 from exporter.weights.unet import load_unet
@@ -45,7 +45,7 @@ def corrupt(monkeypatch):
             unet.conv_in.bias.copy_(unet.conv_in.bias * 1.5)
         return unet
 
-    monkeypatch.setattr(reference, "load_unet", wrong)
+    monkeypatch.setattr(ask, "load_unet", wrong)
 
 
 def test_a_proven_export(run, linked):

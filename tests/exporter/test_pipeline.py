@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 import exporter.pipeline
 from exporter.errors import ParityError, ProviderError, TargetError, UsageError
-from exporter.parity import reference
+from exporter.parity import ask
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
 from exporter.pipeline import export, export_all
@@ -373,7 +373,7 @@ def test_a_failed_proof_leaves_the_target_as_it_was(workshop, target, monkeypatc
             unet.conv_in.bias.copy_(unet.conv_in.bias * 1.5)
         return unet
 
-    monkeypatch.setattr(reference, "load_unet", wrong)
+    monkeypatch.setattr(ask, "load_unet", wrong)
     said = r"differs from PyTorch at B\dH\d+W\d+S\d+T.*; first in conv_in: Conv"
     with pytest.raises(ParityError, match=said) as caught:
         workshop.export(path, path.parent, weights=mode, check=True)

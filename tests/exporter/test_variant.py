@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -12,9 +11,11 @@ import onnx
 import onnx_ir as ir
 import pytest
 
+import exporter.files
 import exporter.pipeline
 from exporter.errors import ParityError, TargetError, UsageError
 from exporter.parity.check import check
+from exporter.parity.subject import Subject
 from exporter.source import load_source
 from exporter.variant import make_variant
 from tests.exporter.contrib import CUDA_ONLY, spelled_out
@@ -40,10 +41,9 @@ def _facts(path: Path) -> dict[str, Any]:
 @pytest.fixture
 def questions(monkeypatch):
     """Grows by one whenever PyTorch is asked."""
-    module, asked = importlib.import_module("exporter.parity.check"), []
-    answers = module.answers
+    asked, ask = [], exporter.files.ask
     monkeypatch.setattr(
-        module, "answers", lambda *args, **more: asked.append(1) or answers(*args, **more)
+        exporter.files, "ask", lambda *args, **more: asked.append(1) or ask(*args, **more)
     )
     return asked
 
@@ -157,7 +157,7 @@ def test_what_the_cuda_form_means_is_proven(workshop, tmp_path, dtype):
     ir.external_data.set_base_dir(model.graph, tmp_path)
     ir.save(model, tmp_path / "spelled.onnx")
     source = load_source(str(workshop.pipeline("wide")))
-    proof = check(tmp_path / "spelled.onnx", source, provider="cpu", dtype=dtype)
+    proof = check(tmp_path / "spelled.onnx", Subject(source, dtype, provider="cpu"))
     assert proof.passed, proof.worst.verdict
 
 

@@ -38,6 +38,13 @@ class ModelFile:
     refused: Mapping[str, str]
     inferred: bool
 
+    @property
+    def parts(self) -> list[tuple[str, Path]]:
+        """Everything on the disk that the model consists of, with what to call it."""
+        named = [name for name in (*self.locations, *self.refused) if "\0" not in name]
+        weights = [("its weights", self.path.parent / name) for name in named]
+        return [("the model", self.path), *weights]
+
     def open(self, location: str) -> BinaryIO:
         """The file behind a location, opened without following a symbolic link.
 

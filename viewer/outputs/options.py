@@ -9,6 +9,7 @@ from viewer.errors import TargetError
 from viewer.model.atlas import Atlas
 from viewer.outputs import autograd, graphviz, model_explorer, tensorboard
 from viewer.outputs.figures.figure import OPERATORS
+from viewer.targets import DOT, EVENTS, GRAPHS, PDF, PNG, RUN, SVG, Target
 
 _DEPTHS = {"block": 1, "module": 2, "operator": OPERATORS}
 
@@ -18,7 +19,7 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("files for other programs")
     group.add_argument(
         "--graphviz",
-        type=Path,
+        type=Target((SVG, PDF, PNG, DOT), spare=".dot"),
         metavar="FILE",
         help="a figure for a paper as .svg, .pdf or .png (needs Graphviz), or .dot",
     )
@@ -42,13 +43,13 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--tensorboard",
-        type=Path,
+        type=Target((EVENTS,), f"*/{RUN}"),
         metavar="FOLDER",
         help="an event file for TensorBoard's Graphs tab, roles as device colours",
     )
     group.add_argument(
         "--model-explorer",
-        type=Path,
+        type=Target((GRAPHS,)),
         metavar="FILE",
         help="a graph collection for Model Explorer as .json, skips as edge overlays",
     )
@@ -66,10 +67,9 @@ def write_outputs(arguments: argparse.Namespace, atlas: Atlas) -> list[str]:
         was asked for.
 
     Raises:
-        TargetError: Flags that need one another, or a file that cannot be written.
+        TargetError: A file that cannot be written.
         ModelError: ``--autograd`` for a model without a config.
     """
-    _check(arguments)
     written: list[Path] = []
     if arguments.graphviz and arguments.autograd:
         written.append(autograd.write(atlas, arguments.graphviz, arguments.module))
@@ -84,7 +84,14 @@ def write_outputs(arguments: argparse.Namespace, atlas: Atlas) -> list[str]:
     return [f"wrote {path} ({_size(path)})" for path in written] + (said if written else [])
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuses what does not go together, before anything is read or written.
+
+    Raises:
+        TargetError: Flags that need one another, or a figure of no known format.
+    """
+    if arguments.graphviz:
+        graphviz.check_format(arguments.graphviz)
     asked = arguments.graphviz or arguments.tensorboard or arguments.model_explorer
     if getattr(arguments, "other", None) and asked:
         raise TargetError("two models for one file", "one model", "name it alone")

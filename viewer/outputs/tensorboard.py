@@ -17,6 +17,7 @@ from viewer.extras import need
 from viewer.model.atlas import Atlas
 from viewer.model.tree import Node, Value
 from viewer.outputs.scopes import Scopes
+from viewer.targets import RUN
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.graph_pb2 import GraphDef
@@ -63,11 +64,11 @@ def write(atlas: Atlas, folder: Path) -> Path:
         Event(wall_time=when, file_version="brain.Event:2"),
         Event(wall_time=when, graph_def=graph),
     ]
-    return write_run(events, folder, atlas.file.path.stem, "unet-atlas")
+    return write_run(events, folder, atlas.file.path.stem, RUN)
 
 
-def write_run(events: Iterable[Any], folder: Path, run: str, mark: str) -> Path:
-    """Writes events as one run, ``<folder>/<run>/events.out.tfevents.0.<mark>``.
+def write_run(events: Iterable[Any], folder: Path, run: str, name: str) -> Path:
+    """Writes events as one run, ``<folder>/<run>/<name>``.
 
     Raises:
         TargetError: TensorBoard is not installed, or the folder cannot be written to.
@@ -77,7 +78,7 @@ def write_run(events: Iterable[Any], folder: Path, run: str, mark: str) -> Path:
     writer = records.RecordWriter(content)
     for event in events:
         writer.write(event.SerializeToString())
-    target = folder / run / f"events.out.tfevents.0.{mark}"
+    target = folder / run / name
     make_folder(target.parent)
     write_whole(target, content.getvalue())
     return target

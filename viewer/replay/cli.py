@@ -11,13 +11,13 @@ from viewer.disk import make_folder, write_whole
 from viewer.errors import RecordingError
 from viewer.extras import need
 from viewer.model import atlas
-from viewer.model.atlas import Atlas
 from viewer.model.recording import Recording, read_recording
 from viewer.replay import PLOTS, tensorboard
 from viewer.replay.condense import condense
 from viewer.serve import offline
 from viewer.serve.command import add_page_options, serve
 from viewer.serve.shown import Shown
+from viewer.targets import EVENTS, HTML, PNG, RUN, Target, guard
 from viewer.terminal import Parser, run, say
 
 _EXAMPLES = """\
@@ -41,11 +41,13 @@ exit codes: 0 done; 2 bad usage or input
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    return run(lambda: _run(options))
+    parser = command_line()
+    options = parser.parse_args(arguments)
+    return run(lambda: _run(parser, options))
 
 
-def _parser() -> Parser:
+def command_line() -> Parser:
+    """The arguments of ``python -m viewer.replay``."""
     parser = Parser(
         "python -m viewer.replay", "See what a UNet did while it sampled.", _EXAMPLES
     )
@@ -55,27 +57,40 @@ def _parser() -> Parser:
     )
     add_page_options(parser)
     files = parser.add_argument_group("files instead of a page")
-    files.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
-    files.add_argument("--png", type=Path, metavar="DIR", help="every figure as PNG")
+    files.add_argument(
+        "--html", type=Target((HTML,)), metavar="FILE", help="one self-contained page"
+    )
+    files.add_argument(
+        "--png", type=Target((PNG,), "*.png"), metavar="DIR", help="every figure as PNG"
+    )
     files.add_argument(
         "--step",
         type=int,
         help="whose attention maps --png draws (default: the middle)",
     )
     files.add_argument(
-        "--tensorboard", type=Path, metavar="LOGDIR", help="scalars and images per step"
+        "--tensorboard",
+        type=Target((EVENTS,), f"*/{RUN}-recording"),
+        metavar="LOGDIR",
+        help="scalars and images per step",
     )
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _run(parser: Parser, options: argparse.Namespace) -> None:
+    inputs = [("the recording", options.recording), ("the model", options.model)]
+    guard(parser, options, inputs)
     recording = read_recording(options.recording)
-    model = _model(options.model, recording)
+    step = _step(options.step, recording)
+    path = options.model or _beside(recording)
+    guard(parser, options, [("the model", path)])
+    model = atlas.read(path) if path else None
+    guard(parser, options, model.file.parts if model else ())
     if options.html:
         write_whole(options.html, offline.replay(condense(recording), model))
         say(f"wrote {options.html}")
     if options.png:
-        count = _write_figures(recording, options.png, _step(options.step, recording))
+        count = _write_figures(recording, options.png, step)
         say(f"wrote {count} figures to {options.png}")
     if options.tensorboard:
         say(f"wrote {tensorboard.write(recording, options.tensorboard)}")
@@ -84,15 +99,13 @@ def _run(options: argparse.Namespace) -> None:
         serve(shown, options, recording.title, "recording")
 
 
-def _model(asked: Path | None, recording: Recording) -> Atlas | None:
-    """The model asked for, else the file of the recorded name beside the recording."""
-    if asked is not None:
-        return atlas.read(asked)
+def _beside(recording: Recording) -> Path | None:
+    """The model of the recorded name beside the recording, if it is there."""
     written = recording.metadata.get("model")
     name = Path(str(written.get("file", ""))).name if isinstance(written, dict) else ""
     path = recording.path.parent / name
     if name and path.is_file():
-        return atlas.read(path)
+        return path
     say(f"no {name or 'model'} beside {recording.path.name}: no map (see --model)")
     return None
 

@@ -14,6 +14,7 @@ from viewer.extras import need
 from viewer.model.recording import Array, Recording
 from viewer.outputs.tensorboard import INSTALL, write_run
 from viewer.replay import PLOTS
+from viewer.targets import RUN
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -46,7 +47,7 @@ def write(recording: Recording, folder: Path) -> Path:
         values = [*_scalars(recording, step, Summary), *_images(recording, step, Summary)]
         summary = Summary(value=values)
         events.append(Event(wall_time=when + step, step=step, summary=summary))
-    return write_run(events, folder, recording.path.stem, "unet-atlas-recording")
+    return write_run(events, folder, recording.path.stem, f"{RUN}-recording")
 
 
 def _scalars(recording: Recording, step: int, kind: type[Summary]) -> Iterator[Summary.Value]:

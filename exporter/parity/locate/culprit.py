@@ -10,13 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from exporter.parity.locate.constants import wrong_constants
 from exporter.parity.locate.finding import Finding, Operand
-from exporter.parity.locate.match import Match, Point
+from exporter.parity.locate.match import Match, Reference
+from exporter.parity.locate.parameters import wrong_parameters
+from exporter.parity.subject import Subject
 from exporter.runtime.inlined import Inlined, is_data
 from exporter.runtime.origins import Origin
 from exporter.runtime.session import Array
-from exporter.types import Dtype, Source
 
 COUNTERPARTS: Mapping[str, tuple[str, ...]] = {
     "Attention": ("scaled_dot_product_attention",),
@@ -59,7 +59,7 @@ class Region:
         return [
             node
             for node in self.nodes
-            if node not in self.flat.stored and any(is_data(value) for value in node.outputs)
+            if node not in self.flat.constant and any(is_data(value) for value in node.outputs)
         ]
 
     def upto(self, node: ir.Node) -> list[ir.Node]:
@@ -81,27 +81,26 @@ class Region:
         )
 
 
-def judge(region: Region, reference: Sequence[Point], source: Source, dtype: Dtype) -> Finding:
+def first_wrong(region: Region, references: Sequence[Reference], subject: Subject) -> Finding:
     """Name the first wrong operator.
 
-    The first non-finite value where there is one; else the first stored constant that is not
+    The first non-finite value where there is one; else the first constant that is not
     the parameter it should be; else the first node that PyTorch has too; else what ends the
     region.
 
     Args:
         region: Where to look; every value of it has been asked for.
-        reference: What PyTorch computed there.
-        source: Whose parameters constants should be.
-        dtype: Dtype of the file.
+        references: What PyTorch computed there.
+        subject: Whose parameters constants should be.
     """
     overflowed = _first_nonfinite(region)
-    wrong = _first_wrong_constant(region, source, dtype)
+    wrong = _first_wrong_parameter(region, subject)
     evidence: tuple[str, ...] = ()
     node = overflowed
     if node is None and wrong is not None:
         node, evidence = wrong
     if node is None:
-        node = _first_with_counterpart(region, reference) or region.last.producer()
+        node = _first_with_counterpart(region, references) or region.last.producer()
     assert node is not None  # a node made the wrong value
     value = next((v for v in node.outputs if v in region.matches), region.last)
     match, origin = region.matches[value], region.flat.origins.get(node)
@@ -150,11 +149,11 @@ def stopped(flat: Inlined, message: str) -> Finding | None:
     )
 
 
-def _first_wrong_constant(
-    region: Region, source: Source, dtype: Dtype
+def _first_wrong_parameter(
+    region: Region, subject: Subject
 ) -> tuple[ir.Node, tuple[str, ...]] | None:
     for node in region.nodes:
-        wrong = wrong_constants(region.flat, node, source, dtype)
+        wrong = wrong_parameters(region.flat, node, subject)
         if wrong:
             return _user(node, region), wrong
     return None
@@ -163,7 +162,7 @@ def _first_wrong_constant(
 def _source(origin: Origin | None, match: Match) -> str:
     if origin is not None and origin.source:
         return origin.source
-    return match.point.sources[0] if match.point.sources else ""
+    return match.reference.sources[0] if match.reference.sources else ""
 
 
 def _block(module: str) -> str:
@@ -177,8 +176,8 @@ def _block(module: str) -> str:
 
 
 def _user(node: ir.Node, region: Region) -> ir.Node:
-    """The node that computes with what this one only turns or casts."""
-    while node in region.flat.stored:
+    """The node that computes with what this one only transposes or casts."""
+    while node in region.flat.constant:
         users = [user for value in node.outputs for user in value.consumers()]
         if not users:
             return node
@@ -217,14 +216,14 @@ def _operands(node: ir.Node, values: Mapping[ir.Value, Array]) -> tuple[Operand,
     return tuple(found)
 
 
-def _first_with_counterpart(region: Region, reference: Sequence[Point]) -> ir.Node | None:
+def _first_with_counterpart(region: Region, references: Sequence[Reference]) -> ir.Node | None:
     """The first node that PyTorch has too: an intermediate of its operators proves nothing.
 
     A node has a counterpart if its module makes the same call, or if it is the last of those
     that come from one line.
     """
-    called = {(point.module, point.operation) for point in reference}
-    lines = {(point.module, source) for point in reference for source in point.sources}
+    called = {(made.module, made.operation) for made in references}
+    lines = {(made.module, source) for made in references for source in made.sources}
     flat = region.flat
     for node in region.alive:
         origin = flat.origins.get(node)

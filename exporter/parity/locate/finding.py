@@ -41,7 +41,7 @@ class Finding:
         before: Largest relative error among what goes in.
         after: Relative error of what comes out; infinite where it is not finite.
         floors: The same error in noise floors of that very tensor.
-        evidence: What else is known, one sentence each: a stored constant that differs from
+        evidence: What else is known, one sentence each: a constant that differs from
             the parameter, a range that overflows.
         region: Every node between what is right and what is wrong, if there is more than one.
         operands: Ranges of the node's inputs, where its output is not finite.

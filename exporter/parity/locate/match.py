@@ -13,7 +13,7 @@ from exporter.runtime.session import Array
 
 
 @dataclass(frozen=True)
-class Point:
+class Reference:
     """One tensor of PyTorch with what may be expected of it.
 
     Attributes:
@@ -42,22 +42,22 @@ class Match:
     """The nearest PyTorch tensor to one value of the file.
 
     Attributes:
-        point: That tensor.
+        reference: That tensor.
         error: Root mean square of the difference; infinite where one side is not finite.
     """
 
-    point: Point
+    reference: Reference
     error: float
 
     @property
     def floors(self) -> float:
         """The error in noise floors."""
-        return self.error / self.point.floor if self.point.floor else math.inf
+        return self.error / self.reference.floor if self.reference.floor else math.inf
 
     @property
     def relative(self) -> float:
         """The error over the root mean square of the reference."""
-        return self.error / self.point.rms if self.point.rms else self.error
+        return self.error / self.reference.rms if self.reference.rms else self.error
 
 
 def distance(ours: Array, theirs: Array) -> float:

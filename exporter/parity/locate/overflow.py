@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import torch
 
 from exporter.call import call
-from exporter.parity.locate.record import Heard, listening
-from exporter.parity.reference import loaded
-from exporter.runtime.inlined import enclosing
+from exporter.parity.ask import loaded
+from exporter.parity.locate.hooks import Call, hooked
+from exporter.parity.subject import Subject
+from exporter.paths import is_inside, parent
 from exporter.types import Source
 
 FP16_MAX = torch.finfo(torch.float16).max
@@ -28,20 +29,20 @@ def keep_in_fp32(source: Source, inputs: Mapping[str, torch.Tensor]) -> tuple[st
     """
     found: dict[str, None] = {}
 
-    def hear(heard: Heard) -> None:
-        if any(_overflows(tensor) for tensor in (heard.tensor, *heard.operands)):
-            found[heard.module] = None
+    def note(made: Call) -> None:
+        if any(_overflows(tensor) for tensor in (made.tensor, *made.operands)):
+            found[made.module] = None
 
-    with loaded(source, "fp32") as unet:
+    with loaded(Subject(source)) as unet:
         for name, parameter in unet.named_parameters():
             if _overflows(parameter):
-                found[name.rpartition(".")[0]] = None
-        with listening(unet, hear, calls=None):
+                found[parent(name)] = None
+        with hooked(unet, note, calls=None):
             call(unet, {name: tensor.to(_wide(tensor)) for name, tensor in inputs.items()})
     return tuple(
         path
         for path in found
-        if not any(parent in found for parent in list(enclosing(path))[1:])
+        if not any(path != other and is_inside(path, other) for other in found)
     )
 
 

@@ -86,7 +86,7 @@ def _watch(flat: Inlined) -> dict[str, ir.Value]:
     graph.outputs.clear()
     for node in flat.nodes:
         for value in node.outputs:
-            if value.dtype not in _HALVES or node in flat.stored:
+            if value.dtype not in _HALVES or node in flat.constant:
                 continue
             magnitude = ir.node("Abs", [value], name=f"abs_{len(watched)}")
             peak = ir.node(

@@ -13,62 +13,47 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import onnx_ir as ir
 import torch
 
 from exporter.errors import ParityError
+from exporter.parity.ask import loaded
 from exporter.parity.cases import ParityCase
-from exporter.parity.inputs import make_inputs
-from exporter.parity.locate.culprit import Region, judge, stopped
+from exporter.parity.count import Count
+from exporter.parity.locate.culprit import Region, first_wrong, stopped
 from exporter.parity.locate.finding import Finding, Location
-from exporter.parity.locate.match import Match, Point, distance
+from exporter.parity.locate.match import Match, Reference, distance
 from exporter.parity.locate.overflow import keep_in_fp32
-from exporter.parity.locate.points import points
 from exporter.parity.locate.ranges import overflows
-from exporter.parity.reference import loaded
+from exporter.parity.locate.references import collect
+from exporter.parity.subject import Subject
+from exporter.paths import parent
 from exporter.runtime.inlined import Inlined, is_data, load_inlined
 from exporter.runtime.memory import give_back, peak_memory
 from exporter.runtime.session import Array, open_session
-from exporter.types import Dtype, OnProgress, Progress, Provider, Source, quiet
+from exporter.types import OnProgress, quiet
+from exporter.weights.unet import build_unet
 
 DEPARTS = 8.0
 """Noise floors beyond which a value departs. Two honest backends are 1 to 2 apart."""
 
 
-@dataclass(frozen=True)
-class _Target:
-    """What is searched, on which input."""
-
-    path: Path
-    source: Source
-    dtype: Dtype
-    keep_fp32: Sequence[str]
-    provider: Provider
-    inputs: Mapping[str, torch.Tensor]
-
-
 def locate(
     onnx_path: Path,
-    source: Source,
+    subject: Subject,
     case: ParityCase,
     *,
-    dtype: Dtype = "fp32",
-    keep_fp32: Sequence[str] = (),
-    provider: Provider = "auto",
     on_progress: OnProgress = quiet,
 ) -> Location:
     """Find the first operator of a file whose output departs from PyTorch's.
 
     Args:
         onnx_path: The file; never written to.
-        source: The UNet it should equal.
+        subject: What it should equal.
         case: The input to search on; small ones cost less memory.
-        dtype: Dtype of the file.
-        keep_fp32: Modules of the file that compute in float32 all the same.
-        provider: Where ONNX Runtime runs.
         on_progress: Told after each of the four steps.
 
     Returns:
@@ -80,41 +65,50 @@ def locate(
         UsageError: If the file cannot be loaded.
     """
     start = time.perf_counter()
-    inputs = make_inputs(case, source, dtype)
-    search = _Search(
-        _Target(onnx_path, source, dtype, keep_fp32, provider, inputs), on_progress
-    )
-    found = search.run()
+    found = _Search(onnx_path, subject, subject.inputs(case), on_progress).run()
     seconds = time.perf_counter() - start
     return replace(found, case=case.name, seconds=seconds, peak_memory=peak_memory())
 
 
 class _Search:
-    def __init__(self, target: _Target, on_progress: OnProgress) -> None:
-        self.target, self._tell = target, on_progress
-        self.sessions = self.compared = self._steps = 0
+    def __init__(
+        self,
+        path: Path,
+        subject: Subject,
+        inputs: Mapping[str, torch.Tensor],
+        on_progress: OnProgress,
+    ) -> None:
+        self.path, self.subject, self.inputs = path, subject, inputs
+        self._step = Count(on_progress, "locate", 4, "steps")
+        self.sessions = self.compared = 0
         self.right: set[ir.Value] = set()
         self.matches: dict[ir.Value, Match] = {}
+        unet = build_unet(subject.source)
+        self.modules = frozenset(path for path, _ in unet.named_modules())
+        self.blocks = frozenset(
+            path
+            for path, module in unet.named_modules()
+            if list(module.children()) or not parent(path)
+        )
 
     def run(self) -> Location:
-        blocks, reference = self._modules()
+        flat = load_inlined(self.path, self.modules)
+        told = len(flat.origins) >= len(flat.nodes) / 2
+        blocks = self.blocks if told else self.modules  # every layer where names tell little
+        references = self._ask(blocks)
         self._step()
-        flat = load_inlined(self.target.path, self.modules)
-        if len(flat.origins) < len(flat.nodes) / 2:  # names tell little: take every layer
-            blocks = self.modules
-            reference = self._ask(blocks)
         exits = flat.exits(blocks)
         try:
             values = self._values(flat, {v for made in exits.values() for v in made})
         except ParityError as error:  # it computes nothing that could be compared
             finding, message = stopped(flat, str(error)), str(error)
             return Location("", finding, self.sessions, 0, note="" if finding else message)
-        departed, unmatched = self._compare(exits, values, reference)
+        departed, unmatched = self._compare(exits, values, references)
         self._step()
         overflow = self._overflow(flat)
         if overflow is not None:
             finding = self._overflowed(flat, overflow)
-            keep = keep_in_fp32(self.target.source, self.target.inputs)
+            keep = keep_in_fp32(self.subject.source, self.inputs)
             return Location("", finding, self.sessions, self.compared, unmatched, keep)
         note = "" if flat.origins else "no node of this file says where it comes from"
         if not departed:
@@ -126,37 +120,20 @@ class _Search:
         finding = self._operator(flat, first)
         return Location("", finding, self.sessions, self.compared, unmatched, note=note)
 
-    def _step(self) -> None:
-        self._steps += 1
-        self._tell(Progress("locate", self._steps, 4, "steps"))
-
-    def _modules(self) -> tuple[frozenset[str], list[Point]]:
-        target = self.target
-        with loaded(target.source, target.dtype, keep_fp32=target.keep_fp32) as unet:
-            holders = {
-                path for path, module in unet.named_modules() if list(module.children())
-            }
-            top = {path for path, _ in unet.named_children()}
-            self.modules = frozenset(path for path, _ in unet.named_modules())
-            blocks = frozenset(holders | top)
-            found = points(unet, target.inputs, target.dtype, outputs=blocks)
-        return blocks, found
-
-    def _ask(self, outputs: Collection[str], calls: Collection[str] = ()) -> list[Point]:
-        target = self.target
-        with loaded(target.source, target.dtype, keep_fp32=target.keep_fp32) as unet:
-            return points(unet, target.inputs, target.dtype, outputs=outputs, calls=calls)
+    def _ask(self, outputs: Collection[str], calls: Collection[str] = ()) -> list[Reference]:
+        with loaded(self.subject) as unet:
+            return collect(unet, self.inputs, self.subject.dtype, outputs=outputs, calls=calls)
 
     def _values(self, flat: Inlined, values: Iterable[ir.Value]) -> dict[ir.Value, Array]:
-        """One session: the values of the file on the target's input."""
+        """One session: the values of the file on the input."""
         wanted = {value.name: value for value in values}
         session = open_session(
             flat.instrumented(wanted.values()),
-            self.target.provider,
+            self.subject.provider,
             weights_folder=flat.folder,
         )
         self.sessions += 1
-        outputs = session.run(self.target.inputs)
+        outputs = session.run(self.inputs)
         del session
         give_back()
         return {wanted[name]: array for name, array in outputs.items()}
@@ -165,19 +142,19 @@ class _Search:
         self,
         exits: Mapping[str, Sequence[ir.Value]],
         values: Mapping[ir.Value, Array],
-        reference: Sequence[Point],
+        references: Sequence[Reference],
     ) -> tuple[list[ir.Value], tuple[str, ...]]:
         """Every module output against what the module hands on in the file."""
         departed, unmatched = [], []
-        for point in reference:
+        for reference in references:
             best: tuple[ir.Value, Match] | None = None
-            for value in exits.get(point.module, ()):
-                if values[value].size == point.value.size:
-                    match = Match(point, distance(values[value], point.value))
+            for value in exits.get(reference.module, ()):
+                if values[value].size == reference.value.size:
+                    match = Match(reference, distance(values[value], reference.value))
                     if best is None or match.error < best[1].error:
                         best = value, match
             if best is None:
-                unmatched.append(point.module)
+                unmatched.append(reference.module)
                 continue
             value, match = best
             self.compared += 1
@@ -207,28 +184,27 @@ class _Search:
     def _operator(self, flat: Inlined, last: ir.Value) -> Finding:
         region = sorted(self._region(last), key=flat.order.__getitem__)
         touched = {flat.module(node) for node in region}
-        touched |= {path.rpartition(".")[0] for path in touched}
-        reference = self._ask(touched & self.modules, touched & self.modules)
+        touched |= {parent(path) for path in touched}
+        references = self._ask(touched & self.modules, touched & self.modules)
         self._step()
-        alive = [node for node in region if node not in flat.stored]
+        alive = [node for node in region if node not in flat.constant]
         asked = [value for node in alive for value in node.outputs if is_data(value)]
         edge = [v for n in region for v in n.inputs if v is not None and v in self.right]
         values = self._values(flat, {*asked, *(v for v in edge if v.producer() is not None)})
-        self._match_all([value for value in asked if value is not last], values, reference)
+        self._match_all([value for value in asked if value is not last], values, references)
         self._step()
         region = sorted(self._region(last), key=flat.order.__getitem__)
-        return judge(
+        return first_wrong(
             Region(flat, tuple(region), last, values, self.matches, frozenset(self.right)),
-            reference,
-            self.target.source,
-            self.target.dtype,
+            references,
+            self.subject,
         )
 
     def _overflow(self, flat: Inlined) -> ir.Node | None:
         """The node whose half output leaves its range, which the CPU provider may hide."""
-        if self.target.dtype == "fp32":
+        if self.subject.dtype == "fp32":
             return None
-        (found,) = overflows(self.target.path, self.target.provider, [self.target.inputs])
+        (found,) = overflows(self.path, self.subject.provider, [self.inputs])
         self.sessions += 1
         if found is None:
             return None
@@ -236,31 +212,31 @@ class _Search:
 
     def _overflowed(self, flat: Inlined, node: ir.Node) -> Finding:
         module = flat.module(node)
-        near = {module, module.rpartition(".")[0]}
-        asked = {m for m in self.modules if m in near or m.rpartition(".")[0] in near - {""}}
-        reference = self._ask(asked, asked)
+        near = {module, parent(module)}
+        asked = {m for m in self.modules if m in near or parent(m) in near - {""}}
+        references = self._ask(asked, asked)
         self._step()
         around = [v for v in (*node.inputs, *node.outputs) if v is not None and is_data(v)]
         values = self._values(flat, [v for v in around if v.producer() is not None])
-        self._match_all(around, values, reference)
+        self._match_all(around, values, references)
         self._step()
         region = Region(
             flat, (node,), node.outputs[0], values, self.matches, frozenset(self.right)
         )
-        return judge(region, reference, self.target.source, self.target.dtype)
+        return first_wrong(region, references, self.subject)
 
     def _match_all(
         self,
         asked: Iterable[ir.Value],
         values: Mapping[ir.Value, Array],
-        reference: Sequence[Point],
+        references: Sequence[Reference],
     ) -> None:
         """Values that equal some PyTorch tensor are right, whatever both are called."""
         for value in asked:
             if value not in values:
                 continue
-            same = (p for p in reference if p.value.size == values[value].size)
-            found = [Match(point, distance(values[value], point.value)) for point in same]
+            same = (r for r in references if r.value.size == values[value].size)
+            found = [Match(r, distance(values[value], r.value)) for r in same]
             self.compared += len(found)
             if found:
                 best = min(found, key=lambda match: match.floors)
@@ -276,11 +252,11 @@ class _Search:
         output = flat.model.graph.outputs[0]
         if output not in self.matches:
             return False
-        session = open_session(self.target.path, self.target.provider)
+        session = open_session(self.path, self.subject.provider)
         self.sessions += 1
-        array = next(iter(session.run(self.target.inputs).values()))
-        point = self.matches[output].point
-        return Match(point, distance(array, point.value)).floors > DEPARTS
+        array = next(iter(session.run(self.inputs).values()))
+        reference = self.matches[output].reference
+        return Match(reference, distance(array, reference.value)).floors > DEPARTS
 
 
 def _producer(value: ir.Value) -> ir.Node:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 
+from exporter.parity.subject import Subject
 from exporter.source import load_source
 from exporter.types import Source
 
@@ -12,6 +13,11 @@ from exporter.types import Source
 @pytest.fixture(scope="session")
 def tiny_source(tiny_pipeline: Path) -> Source:
     return load_source(str(tiny_pipeline))
+
+
+@pytest.fixture(scope="session")
+def tiny_subject(tiny_source: Source) -> Subject:
+    return Subject(tiny_source, provider="cpu")
 
 
 class _Plain(torch.nn.Module):

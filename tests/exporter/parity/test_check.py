@@ -1,5 +1,6 @@
 """The check as the exporter uses it, on a file of ours."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,15 +8,19 @@ import pytest
 from exporter.errors import ProviderError, UsageError
 from exporter.parity.cases import ParityCase
 from exporter.parity.check import check
-from exporter.types import Progress, Source
+from exporter.parity.subject import Subject
+from exporter.parity.tolerance import resolve
+from exporter.types import Progress
 from tests.exporter.parity import faults
 
 CASE = ParityCase(1, 16, 16, 7, 261.5)
 
 
-def test_the_short_form_proves_a_file_at_its_floor(folded: Path, tiny_source: Source) -> None:
+def test_the_short_form_proves_a_file_at_its_floor(
+    folded: Path, tiny_subject: Subject
+) -> None:
     told: list[Progress] = []
-    report = check(folded, tiny_source, provider="cpu", on_progress=told.append)
+    report = check(folded, tiny_subject, on_progress=told.append)
     assert report.passed
     assert len(report.cases) >= 3
     assert {result.case.batch for result in report.cases} >= {1, 3}
@@ -29,41 +34,43 @@ def test_the_short_form_proves_a_file_at_its_floor(folded: Path, tiny_source: So
     assert report.to_metadata()["verdict"] == "passed"
 
 
-def test_a_tolerance_of_ones_own_decides_alone(folded: Path, tiny_source: Source) -> None:
+def test_a_tolerance_of_ones_own_decides_alone(folded: Path, tiny_subject: Subject) -> None:
     fault = faults.bias_by_one_percent("conv_out", "Conv")
     wrong = faults.inject(folded, folded.with_name("loose.onnx"), fault)
-    loose = check(wrong, tiny_source, cases=[CASE], provider="cpu", atol=0.1)
+    loose = check(wrong, tiny_subject, cases=[CASE], tolerance=resolve("fp32", 0.1))
     assert loose.passed
     assert loose.worst.floor is not None
     assert loose.worst.floor.ratio > 50
-    both = check(wrong, tiny_source, cases=[CASE], provider="cpu", atol=0.1, floor_factor=4)
+    both = check(
+        wrong, tiny_subject, cases=[CASE], tolerance=resolve("fp32", 0.1, floor_factor=4)
+    )
     assert not both.passed
-    tight = check(folded, tiny_source, cases=[CASE], provider="cpu", atol=1e-9)
+    tight = check(folded, tiny_subject, cases=[CASE], tolerance=resolve("fp32", 1e-9))
     assert not tight.passed
 
 
 def test_without_a_floor_the_tolerance_is_all_there_is(
-    folded: Path, tiny_source: Source
+    folded: Path, tiny_subject: Subject
 ) -> None:
-    report = check(folded, tiny_source, cases=[CASE], provider="cpu", floor=False)
+    report = check(folded, tiny_subject, cases=[CASE], floor=False)
     assert report.passed
     assert report.worst.floor is None
     assert "floor" not in report.worst.verdict
 
 
-def test_bf16_on_the_cpu_is_refused_before_any_work(folded: Path, tiny_source: Source) -> None:
+def test_bf16_on_the_cpu_is_refused_before_any_work(
+    folded: Path, tiny_subject: Subject
+) -> None:
     with pytest.raises(ProviderError, match="bf16"):
-        check(folded, tiny_source, provider="cpu", dtype="bf16")
+        check(folded, replace(tiny_subject, dtype="bf16"))
 
 
 @pytest.mark.parametrize("number", [-1.0, float("nan"), float("inf")])
-def test_a_tolerance_that_is_no_number_is_refused(
-    folded: Path, tiny_source: Source, number: float
-) -> None:
+def test_a_tolerance_that_is_no_number_is_refused(number: float) -> None:
     with pytest.raises(UsageError, match="atol"):
-        check(folded, tiny_source, provider="cpu", atol=number)
+        resolve("fp32", number)
 
 
-def test_no_cases_is_refused(folded: Path, tiny_source: Source) -> None:
+def test_no_cases_is_refused(folded: Path, tiny_subject: Subject) -> None:
     with pytest.raises(UsageError, match="no cases"):
-        check(folded, tiny_source, cases=[], provider="cpu")
+        check(folded, tiny_subject, cases=[])

@@ -10,10 +10,11 @@ from onnx_ir.passes.common import InlinePass
 from exporter.parity.cases import ParityCase
 from exporter.parity.check import check
 from exporter.parity.locate import locate
+from exporter.parity.subject import Subject
 from exporter.pipeline import export
 from exporter.runtime.contract import read_contract
 from exporter.source import load_source
-from exporter.types import ExportRequest, Source
+from exporter.types import ExportRequest
 from tests.exporter.parity import faults
 
 CASE = ParityCase(1, 16, 16, 7, 261.5)
@@ -62,24 +63,26 @@ WRONG = {
 
 @pytest.mark.parametrize(("fault", "module", "operator"), WRONG.values(), ids=WRONG)
 def test_a_fault_fails_and_is_named(
-    folded: Path, tiny_source: Source, fault: faults.Fault, module: str, operator: str
+    folded: Path, tiny_subject: Subject, fault: faults.Fault, module: str, operator: str
 ) -> None:
     wrong = faults.inject(folded, folded.with_name("wrong.onnx"), fault)
-    report = check(wrong, tiny_source, cases=[CASE], provider="cpu")
+    report = check(wrong, tiny_subject, cases=[CASE])
     assert not report.passed
-    found = locate(wrong, tiny_source, CASE, provider="cpu")
+    found = locate(wrong, tiny_subject, CASE)
     assert found.finding is not None
     assert (found.finding.module, found.finding.operator) == (module, operator)
     assert found.finding.before < 1e-4 < found.finding.after * 10
     assert found.sessions <= 3
 
 
-def test_a_reordered_sum_passes_and_nothing_departs(folded: Path, tiny_source: Source) -> None:
+def test_a_reordered_sum_passes_and_nothing_departs(
+    folded: Path, tiny_subject: Subject
+) -> None:
     fault = faults.reassociate_sum("mid_block.attentions.0.transformer_blocks.0")
     benign = faults.inject(folded, folded.with_name("benign.onnx"), fault)
-    report = check(benign, tiny_source, cases=[CASE], provider="cpu")
+    report = check(benign, tiny_subject, cases=[CASE])
     assert report.passed
-    assert locate(benign, tiny_source, CASE, provider="cpu").finding is None
+    assert locate(benign, tiny_subject, CASE).finding is None
 
 
 def test_fp16_overflow_is_found_with_the_modules_to_keep_in_fp32(
@@ -93,10 +96,10 @@ def test_fp16_overflow_is_found_with_the_modules_to_keep_in_fp32(
     target = tmp_path / "half.onnx"
     export(ExportRequest(target, model=str(tmp_path), dtype="fp16", check=False))
     source = load_source(str(tmp_path))
-    report = check(target, source, cases=[CASE], dtype="fp16", provider="cpu")
+    report = check(target, Subject(source, "fp16", provider="cpu"), cases=[CASE])
     assert not report.passed
     assert "leaves the range" in report.worst.verdict  # ONNX Runtime's CPU provider hides it
-    found = locate(target, source, CASE, dtype="fp16", provider="cpu")
+    found = locate(target, Subject(source, "fp16", provider="cpu"), CASE)
     assert found.finding is not None
     assert found.finding.block == "down_blocks.1.resnets.0"
     assert found.finding.module in ("down_blocks.1.resnets.0.conv1", "down_blocks.1.resnets.0")
@@ -110,14 +113,12 @@ def test_fp16_overflow_is_found_with_the_modules_to_keep_in_fp32(
         )
     )
     assert read_contract(kept).keep_fp32 == found.keep_fp32
-    report = check(
-        kept, source, cases=[CASE], dtype="fp16", keep_fp32=found.keep_fp32, provider="cpu"
-    )
+    report = check(kept, Subject(source, "fp16", found.keep_fp32, "cpu"), cases=[CASE])
     assert report.passed
     assert report.worst.floor is not None
 
 
-def test_the_flat_form_names_the_same_module(folded: Path, tiny_source: Source) -> None:
+def test_the_flat_form_names_the_same_module(folded: Path, tiny_subject: Subject) -> None:
     module = "down_blocks.0.attentions.0.transformer_blocks.0.attn2"
 
     def fault(model: ir.Model) -> None:
@@ -125,7 +126,7 @@ def test_the_flat_form_names_the_same_module(folded: Path, tiny_source: Source) 
         InlinePass()(model)
 
     wrong = faults.inject(folded, folded.with_name("flat.onnx"), fault)
-    found = locate(wrong, tiny_source, CASE, provider="cpu").finding
+    found = locate(wrong, tiny_subject, CASE).finding
     assert found is not None
     assert (found.module, found.operator, found.role) == (
         module,

@@ -9,33 +9,33 @@ from exporter.errors import UsageError
 from exporter.parity.cases import ParityCase, fitted, refusal
 from exporter.parity.check import check
 from exporter.parity.locate import locate
+from exporter.parity.subject import Subject
 from exporter.runtime.contract import read_contract
-from exporter.types import Source
 from tests.exporter.parity import faults
 
 EVEN = ParityCase(1, 16, 24, 7, 261)
 
 
-def test_a_foreign_file_is_proven_where_it_works(foreign: Path, tiny_source: Source) -> None:
-    report = check(foreign, tiny_source, cases=[EVEN], provider="cpu")
+def test_a_foreign_file_is_proven_where_it_works(foreign: Path, tiny_subject: Subject) -> None:
+    report = check(foreign, tiny_subject, cases=[EVEN])
     assert report.passed
     assert report.worst.floor is not None
     assert report.worst.floor.ratio < 2
 
 
 def test_where_it_cannot_run_the_failing_node_is_named(
-    foreign: Path, tiny_source: Source
+    foreign: Path, tiny_subject: Subject
 ) -> None:
     odd = ParityCase(1, 33, 35, 7, 261)
-    report = check(foreign, tiny_source, cases=[EVEN, odd], provider="cpu")
+    report = check(foreign, tiny_subject, cases=[EVEN, odd])
     assert [result.passed for result in report.cases] == [True, False]
     assert "Concat" in report.worst.verdict
-    found = locate(foreign, tiny_source, odd, provider="cpu").finding
+    found = locate(foreign, tiny_subject, odd).finding
     assert found is not None
     assert (found.module, found.operator) == ("up_blocks.1", "Concat")
 
 
-def test_a_fault_is_named_by_node_names(foreign: Path, tiny_source: Source) -> None:
+def test_a_fault_is_named_by_node_names(foreign: Path, tiny_subject: Subject) -> None:
     name = "unet.mid_block.resnets.1.conv2.bias"
 
     def fault(model: ir.Model) -> None:
@@ -44,18 +44,18 @@ def test_a_fault_is_named_by_node_names(foreign: Path, tiny_source: Source) -> N
         value.const_value = ir.tensor(value.const_value.numpy() * 1.01, name=name)
 
     wrong = faults.inject(foreign, foreign.with_name("wrong.onnx"), fault)
-    assert not check(wrong, tiny_source, cases=[EVEN], provider="cpu").passed
-    found = locate(wrong, tiny_source, EVEN, provider="cpu").finding
+    assert not check(wrong, tiny_subject, cases=[EVEN]).passed
+    found = locate(wrong, tiny_subject, EVEN).finding
     assert found is not None
     assert found.module == "mid_block.resnets.1.conv2"
     assert "mid_block.resnets.1.conv2.bias" in found.evidence[0]
 
 
-def test_what_a_file_takes_is_read_from_it(foreign: Path, tiny_source: Source) -> None:
+def test_what_a_file_takes_is_read_from_it(foreign: Path, tiny_subject: Subject) -> None:
     contract = read_contract(foreign)
     assert contract.dtype == "fp32"
     assert contract.model is None
-    contract.require(tiny_source)
+    contract.require(tiny_subject.source)
     assert refusal(EVEN, contract) == ""
     assert fitted(ParityCase(2, 8, 8, 7, 9.5, per_sample=True), contract) == ParityCase(
         2, 8, 8, 7, 9.0

@@ -5,8 +5,8 @@ import pytest
 
 from exporter.parity.cases import ParityCase
 from exporter.parity.render.svg import svg
+from exporter.parity.subject import Subject
 from exporter.parity.trajectory import SCHEDULERS, Trajectory, run_trajectories
-from exporter.types import Source
 from tests.exporter.parity import faults
 
 # diffusers' Euler hands a tensor to numpy without a copy argument
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 SMALL = ParityCase(1, 8, 8, 7)
 
 
-def test_four_schedulers_stay_at_their_floor(folded: Path, tiny_source: Source) -> None:
-    runs = run_trajectories(folded, tiny_source, SMALL, steps=4, provider="cpu")
+def test_four_schedulers_stay_at_their_floor(folded: Path, tiny_subject: Subject) -> None:
+    runs = run_trajectories(folded, tiny_subject, SMALL, steps=4)
     assert [run.scheduler for run in runs] == list(SCHEDULERS)
     for run in runs:
         assert len(run.steps) >= 4  # PNDM warms up with one more
@@ -28,36 +28,35 @@ def test_four_schedulers_stay_at_their_floor(folded: Path, tiny_source: Source) 
         assert timesteps == sorted(timesteps, reverse=True)
 
 
-def test_a_wrong_file_drifts_away(folded: Path, tiny_source: Source) -> None:
+def test_a_wrong_file_drifts_away(folded: Path, tiny_subject: Subject) -> None:
     fault = faults.zero_channel("up_blocks.2.resnets.1.conv2")
     wrong = faults.inject(folded, folded.with_name("drift.onnx"), fault)
     (run,) = run_trajectories(
-        wrong, tiny_source, SMALL, steps=3, schedulers=["euler"], provider="cpu"
+        wrong, tiny_subject, SMALL, steps=3, schedulers=["euler"], provider="cpu"
     )
     assert not run.passed
     assert run.steps[0].rel_l2 < run.end.rel_l2
 
 
 def test_without_a_floor_only_what_is_not_finite_fails(
-    folded: Path, tiny_source: Source
+    folded: Path, tiny_subject: Subject
 ) -> None:
     (run,) = run_trajectories(
         folded,
-        tiny_source,
+        tiny_subject,
         SMALL,
         steps=2,
         schedulers=["ddim"],
         guidance=1.0,
         floor=False,
-        provider="cpu",
     )
     assert (run.guidance, run.ratio, run.passed) == (1.0, None, True)
 
 
 @pytest.fixture
-def run(folded: Path, tiny_source: Source) -> Trajectory:
+def run(folded: Path, tiny_subject: Subject) -> Trajectory:
     (found,) = run_trajectories(
-        folded, tiny_source, SMALL, steps=3, schedulers=["dpm++"], provider="cpu"
+        folded, tiny_subject, SMALL, steps=3, schedulers=["dpm++"], provider="cpu"
     )
     return found
 

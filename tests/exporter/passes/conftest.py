@@ -9,19 +9,7 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 
 from tests.exporter.passes.running import random_feeds, run
 
-Parse = Callable[..., ir.Model]
 Rewrite = Callable[..., ir.Model]
-
-
-@pytest.fixture
-def parse() -> Parse:
-    """``parse(text, opset=24)``: ONNX text without its header to a model."""
-
-    def parse(text: str, opset: int = 24) -> ir.Model:
-        header = f'<ir_version: 10, opset_import: ["" : {opset}]>'
-        return ir.from_onnx_text(header + text)
-
-    return parse
 
 
 @pytest.fixture

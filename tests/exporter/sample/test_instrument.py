@@ -13,9 +13,10 @@ import torch
 
 from exporter.call import call
 from exporter.errors import UsageError
+from exporter.parity.ask import loaded
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
-from exporter.parity.reference import loaded
+from exporter.parity.subject import Subject
 from exporter.runtime.session import open_session
 from exporter.sample.find import find_points
 from exporter.sample.instrument import Instrumented, instrument
@@ -60,7 +61,7 @@ def test_every_measurement_equals_pytorch(path: Path) -> None:
     watched = instrument(path)
     seen = run(path, watched.content)
     source = load_source(MODELS[path])
-    with loaded(source, "fp32") as unet, listening(unet, watched.points) as found:
+    with loaded(Subject(source)) as unet, listening(unet, watched.points) as found:
         call(unet, make_inputs(CASE, source, "fp32"))
     _check_blocks(watched, seen, found)
     _check_pairs(watched, seen, found)

@@ -15,7 +15,8 @@ import torch
 from exporter.call import call
 from exporter.denoising.loop import denoise
 from exporter.errors import SourceError, TargetError, UsageError
-from exporter.parity.reference import loaded
+from exporter.parity.ask import loaded
+from exporter.parity.subject import Subject
 from exporter.sample.cli import main
 from exporter.sample.instrument import instrument
 from exporter.sample.model import read_model
@@ -110,7 +111,7 @@ def test_recorded_maps_are_those_of_pytorch(
     plan = make_plan(request_, read_model(request_.model))
     points = instrument(request_.model).points
     worst = 0.0
-    with loaded(load_source(str(whole_pipeline)), "fp32") as unet:
+    with loaded(Subject(load_source(str(whole_pipeline)))) as unet:
         inputs: dict[str, torch.Tensor] = {}
 
         def predict(fed: Mapping[str, torch.Tensor]) -> torch.Tensor:

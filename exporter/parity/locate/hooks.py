@@ -1,4 +1,4 @@
-"""Listens to PyTorch: what every module and every torch call in a UNet returns, and where."""
+"""Hooks on PyTorch: what every module and every torch call in a UNet returns, and where."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MODULE = "forward"
 
 
 @dataclass(frozen=True)
-class Heard:
+class Call:
     """One tensor that PyTorch computed.
 
     Attributes:
@@ -37,38 +37,38 @@ class Heard:
     operands: tuple[torch.Tensor, ...] = ()
 
 
-Listener = Callable[[Heard], None]
+Hook = Callable[[Call], None]
 
 
 @contextmanager
-def listening(
+def hooked(
     unet: torch.nn.Module,
-    listener: Listener,
+    hook: Hook,
     *,
     outputs: Collection[str] = (),
     calls: Collection[str] | None = (),
 ) -> Iterator[None]:
-    """Tell ``listener`` what is computed while the context is open.
+    """Call ``hook`` with what is computed while the context is open.
 
     Open it inside ``ComputeIn``, so that it sees the calls of the code and not its casts.
 
     Args:
         unet: The module that will run.
-        listener: Told in order of execution; nothing is kept here.
+        hook: Called in order of execution; nothing is kept here.
         outputs: Modules whose return values are wanted.
         calls: Modules whose own torch calls are wanted; None for all of them.
     """
     stack: list[str] = []
 
     def leave(path: str) -> Callable[..., None]:
-        def hook(_: torch.nn.Module, __: Any, output: Any) -> None:
+        def left(_: torch.nn.Module, __: Any, output: Any) -> None:
             stack.pop()
             if path in outputs:
                 with torch._C.DisableTorchFunction():  # what we compute is not the UNet's
                     for tensor in _floats(output):
-                        listener(Heard(path, (), MODULE, tensor))
+                        hook(Call(path, (), MODULE, tensor))
 
-        return hook
+        return left
 
     with ExitStack() as hooks:
         for path, module in unet.named_modules():
@@ -76,18 +76,16 @@ def listening(
             hooks.callback(module.register_forward_pre_hook(enter).remove)
             hooks.callback(module.register_forward_hook(leave(path)).remove)
         if calls is None or calls:
-            hooks.enter_context(_Calls(stack, listener, calls))
+            hooks.enter_context(_Calls(stack, hook, calls))
         yield
 
 
 class _Calls(TorchFunctionMode):
     """Sees each torch call as the code makes it, before any cast of ``ComputeIn``."""
 
-    def __init__(
-        self, stack: list[str], listener: Listener, calls: Collection[str] | None
-    ) -> None:
+    def __init__(self, stack: list[str], hook: Hook, calls: Collection[str] | None) -> None:
         super().__init__()
-        self._stack, self._listener, self._calls = stack, listener, calls
+        self._stack, self._hook, self._calls = stack, hook, calls
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -100,7 +98,7 @@ class _Calls(TorchFunctionMode):
             with torch._C.DisableTorchFunction():
                 operands, sources = tuple(_floats((args, kwargs))), _sources()
                 for tensor in _floats(result):
-                    self._listener(Heard(module, sources, func.__name__, tensor, operands))
+                    self._hook(Call(module, sources, func.__name__, tensor, operands))
         return result
 
 

@@ -8,20 +8,20 @@ from collections.abc import Collection, Mapping
 import torch
 
 from exporter.call import call
-from exporter.parity.locate.match import Point
-from exporter.parity.locate.record import Heard, listening
-from exporter.parity.reference import precisions
+from exporter.parity.ask import precisions
+from exporter.parity.locate.hooks import Call, hooked
+from exporter.parity.locate.match import Reference
 from exporter.types import TORCH_DTYPES, Dtype
 
 
-def points(
+def collect(
     unet: torch.nn.Module,
     inputs: Mapping[str, torch.Tensor],
     dtype: Dtype,
     *,
     outputs: Collection[str],
     calls: Collection[str] | None = (),
-) -> list[Point]:
+) -> list[Reference]:
     """Run the UNet in two precisions and keep what was asked for.
 
     Only the reference run is kept; the other is compared with it as it goes, so memory holds
@@ -34,35 +34,34 @@ def points(
         outputs: Modules whose outputs are wanted.
         calls: Modules whose own torch calls are wanted as well.
     """
-    kept: list[Heard] = []
+    kept: list[Call] = []
     floors: list[float] = []
     reference, other = precisions(dtype)
     with (
         reference,
-        listening(unet, lambda h: kept.append(_copy(h)), outputs=outputs, calls=calls),
+        hooked(unet, lambda made: kept.append(_copy(made)), outputs=outputs, calls=calls),
     ):
         call(unet, inputs)
     remaining = iter(kept)
 
-    def measure(heard: Heard) -> None:
-        floors.append(_rms(heard.tensor, next(remaining).tensor))
+    def measure(made: Call) -> None:
+        floors.append(_rms(made.tensor, next(remaining).tensor))
 
-    with other, listening(unet, measure, outputs=outputs, calls=calls):
+    with other, hooked(unet, measure, outputs=outputs, calls=calls):
         call(unet, inputs)
     eps = torch.finfo(TORCH_DTYPES[dtype]).eps
     found = []
-    for heard, floor in zip(kept, floors, strict=True):
-        scale = eps * float(heard.tensor.double().square().mean().sqrt())
+    for made, floor in zip(kept, floors, strict=True):
+        scale = eps * float(made.tensor.double().square().mean().sqrt())
         floor = max(floor, scale / 4) if math.isfinite(floor) else 4 * scale
-        value = heard.tensor.numpy()
-        point = Point(heard.module, heard.sources, heard.operation, value, floor)
-        found.append(point)
+        value = made.tensor.numpy()
+        found.append(Reference(made.module, made.sources, made.operation, value, floor))
     return found
 
 
-def _copy(heard: Heard) -> Heard:
-    kept = heard.tensor.detach().to(device="cpu", dtype=torch.float32, copy=True).contiguous()
-    return Heard(heard.module, heard.sources, heard.operation, kept)
+def _copy(made: Call) -> Call:
+    kept = made.tensor.detach().to(device="cpu", dtype=torch.float32, copy=True).contiguous()
+    return Call(made.module, made.sources, made.operation, kept)
 
 
 def _rms(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -12,12 +12,12 @@ import torch
 
 from exporter.call import call, keep_in_fp32
 from exporter.parity.cases import ParityCase
-from exporter.parity.inputs import make_inputs
 from exporter.parity.precision import ComputeIn, HalfStorage
+from exporter.parity.subject import Subject
 from exporter.runtime.memory import give_back
-from exporter.runtime.providers import without_tf32
+from exporter.runtime.providers import choose, require_dtype, without_tf32
 from exporter.runtime.session import Array
-from exporter.types import TORCH_DTYPES, Dtype, Source
+from exporter.types import Dtype
 from exporter.weights.unet import load_unet
 
 
@@ -43,19 +43,17 @@ class Answer:
 
 
 @contextmanager
-def loaded(
-    source: Source, dtype: Dtype, device: str = "cpu", keep_fp32: Sequence[str] = ()
-) -> Iterator[torch.nn.Module]:
-    """The UNet with its weights rounded to ``dtype``, those of kept modules excepted.
+def loaded(subject: Subject, device: str = "cpu") -> Iterator[torch.nn.Module]:
+    """The UNet with its weights rounded to the dtype, those of kept modules excepted.
 
     At the end its parameters are let go of whoever still holds the module: ONNX Runtime needs
     the memory next.
     """
-    unet = load_unet(source, TORCH_DTYPES[dtype]).eval()
-    for path in keep_fp32:
-        kept = keep_in_fp32(unet, path, TORCH_DTYPES[dtype])
+    unet = load_unet(subject.source, subject.torch_dtype).eval()
+    for path in subject.keep_fp32:
+        kept = keep_in_fp32(unet, path, subject.torch_dtype)
         for name, parameter in kept.named_parameters():
-            unrounded = source.weights.read(f"{path}.{name}" if path else name)
+            unrounded = subject.source.weights.read(f"{path}.{name}" if path else name)
             parameter.data = unrounded.float()
     unet.to(device)
     try:
@@ -79,48 +77,44 @@ def precisions(
     return ComputeIn(torch.float32), HalfStorage()
 
 
-def answers(
-    source: Source,
-    dtype: Dtype,
+def ask(
+    subject: Subject,
     cases: Sequence[ParityCase],
     *,
     floor: bool = True,
-    device: str = "cpu",
-    keep_fp32: Sequence[str] = (),
-    on_case: Callable[[ParityCase], None] = lambda _: None,
-) -> list[Answer]:
+    on_case: Callable[[ParityCase], object] = lambda _: None,
+) -> tuple[Answer, ...]:
     """Ask PyTorch every case, then let go of it.
 
     Args:
-        source: The UNet and its weights.
-        dtype: Dtype of the file.
+        subject: The UNet, and how a file of it computes.
         cases: What to ask.
         floor: Also compute what the noise floor needs, at two to three times the cost.
-        device: Where PyTorch runs.
-        keep_fp32: Modules of the file that compute in float32.
         on_case: Called after each case.
+
+    Raises:
+        ProviderError: If the provider cannot be had, or cannot run the dtype: there would be
+            nobody to judge.
     """
+    require_dtype(choose(subject.provider)[0], subject.dtype)
     found = []
-    with loaded(source, dtype, device, keep_fp32) as unet:
+    with loaded(subject, subject.device) as unet:
         for case in cases:
-            found.append(_answer(unet, case, make_inputs(case, source, dtype), dtype, floor))
+            found.append(_answer(unet, subject, case, floor=floor))
             on_case(case)
-    return found
+    return tuple(found)
 
 
 def _answer(
-    unet: torch.nn.Module,
-    case: ParityCase,
-    inputs: Mapping[str, torch.Tensor],
-    dtype: Dtype,
-    floor: bool,
+    unet: torch.nn.Module, subject: Subject, case: ParityCase, *, floor: bool
 ) -> Answer:
-    first, second = precisions(dtype)
+    inputs = subject.inputs(case)
+    first, second = precisions(subject.dtype)
     reference, seconds = _timed(unet, inputs, first)
     if not floor:
         return Answer(case, reference, None, None, seconds)
     other, _ = _timed(unet, inputs, second)
-    native, truth = (reference, other) if dtype == "fp32" else (other, reference)
+    native, truth = (reference, other) if subject.dtype == "fp32" else (other, reference)
     return Answer(case, reference, native, truth, seconds)
 
 

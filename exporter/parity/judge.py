@@ -1,0 +1,109 @@
+"""ONNX Runtime on the file as written, judged by what PyTorch answered."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from exporter.errors import ParityError
+from exporter.parity.ask import Answer
+from exporter.parity.cases import ParityCase
+from exporter.parity.locate.ranges import overflows
+from exporter.parity.metrics import compare, measure_floor
+from exporter.parity.report import CaseResult, ParityReport
+from exporter.parity.subject import Subject
+from exporter.parity.tolerance import DEFAULTS, Tolerance
+from exporter.runtime.memory import give_back, peak_memory
+from exporter.runtime.providers import provider_versions
+from exporter.runtime.session import Session, open_session
+
+OUTPUT = "out_sample"
+
+
+def judge(
+    onnx_path: Path,
+    subject: Subject,
+    answers: Sequence[Answer],
+    tolerance: Tolerance | None = None,
+    *,
+    on_case: Callable[[ParityCase], object] = lambda _: None,
+) -> ParityReport:
+    """Run a file on every case that PyTorch has answered.
+
+    Args:
+        onnx_path: The file, its external data beside it.
+        subject: What it should equal; the one that was asked.
+        answers: What PyTorch said.
+        tolerance: What each case must satisfy; None for the dtype's default.
+        on_case: Called after each case.
+
+    Returns:
+        The findings; a failed check is a report, not an exception.
+
+    Raises:
+        ProviderError: If the provider cannot be had or cannot run an operator of the file.
+        UsageError: If the file cannot be loaded or has other inputs than the model.
+    """
+    tolerance = tolerance or DEFAULTS[subject.dtype]
+    torch_peak = peak_memory()
+    session = open_session(onnx_path, subject.provider)
+    results = []
+    for answer in answers:
+        results.append(_run(session, subject, answer, tolerance))
+        on_case(answer.case)
+    used, note, placement = session.provider, session.note, session.placement
+    del session
+    give_back()
+    if subject.dtype != "fp32":
+        results = _with_overflows(results, onnx_path, subject)
+    return ParityReport(
+        model=subject.source.name,
+        dtype=subject.dtype,
+        tolerance=tolerance,
+        cases=tuple(results),
+        provider=subject.provider,
+        provider_used=used,
+        provider_note=note,
+        placement=placement,
+        peak_memory=peak_memory(),
+        torch_peak_memory=torch_peak,
+        versions={**provider_versions(), "python": platform.python_version()},
+    )
+
+
+def _with_overflows(
+    results: list[CaseResult], path: Path, subject: Subject
+) -> list[CaseResult]:
+    inputs = (subject.inputs(result.case) for result in results)
+    found = overflows(path, subject.provider, inputs)
+    return [
+        replace(result, failure=str(overflow)) if overflow and not result.failure else result
+        for result, overflow in zip(results, found, strict=True)
+    ]
+
+
+def _run(
+    session: Session, subject: Subject, answer: Answer, tolerance: Tolerance
+) -> CaseResult:
+    inputs = subject.inputs(answer.case)
+    start = time.perf_counter()
+    try:
+        outputs = session.run(inputs)
+    except ParityError as error:
+        return CaseResult(answer.case, tolerance, None, None, str(error), answer.seconds)
+    seconds = time.perf_counter() - start
+    ours = outputs[OUTPUT] if OUTPUT in outputs else next(iter(outputs.values()))
+    if ours.shape != answer.reference.shape:
+        failure = f"output of shape {ours.shape}, PyTorch's is {answer.reference.shape}"
+        return CaseResult(answer.case, tolerance, None, None, failure, answer.seconds, seconds)
+    floor = None
+    if answer.native is not None and answer.truth is not None:
+        eps = torch.finfo(subject.torch_dtype).eps
+        floor = measure_floor(ours, answer.native, answer.truth, eps)
+    errors = compare(ours, answer.reference, atol=tolerance.atol, rtol=tolerance.rtol)
+    return CaseResult(answer.case, tolerance, errors, floor, "", answer.seconds, seconds)

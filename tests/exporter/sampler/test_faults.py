@@ -1,0 +1,41 @@
+"""A sampler that is wrong in one place fails, and the place is named."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from exporter.sampler.locate import locate
+from exporter.sampler.proof import Case, prove
+from tests.exporter.sampler import faults
+
+CASE = Case(4)
+
+
+@pytest.mark.parametrize(
+    ("fault", "sampler", "role"),
+    [
+        (faults.shifted_timestep, "euler", "loop_state"),
+        (faults.shifted_timestep, "ddim", "loop_state"),
+        (faults.swapped_halves, "ddim", "guidance"),
+        (faults.swapped_conditions, "euler", "guidance"),
+        (faults.stale_state, "dpm++", "loop_state"),
+        (faults.wrong_sigma, "euler", "scheduler_step"),
+        (faults.wrong_unet, "ddim", "UNet"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_fault_fails_and_is_named(fault: Any, sampler: str, role: str, made: Any) -> None:
+    path, plan = made(sampler)
+    wrong = fault(path)
+    proof = prove(wrong, plan, (CASE,))
+    assert not proof.passed
+    found = locate(wrong, plan, CASE)
+    assert found.role == role, found
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm++", "euler-a", "pndm", "unipc"])
+def test_nothing_is_named_in_a_sampler_that_is_right(sampler: str, made: Any) -> None:
+    path, plan = made(sampler)
+    assert str(locate(path, plan, CASE)) == "no part departs alone"
