@@ -218,7 +218,7 @@ def _loop_options(parser: argparse.ArgumentParser) -> None:
 
 def _text_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the text; without any of these, seeded embeddings")
-    group.add_argument("--prompt", default="", help="what to paint; needs --text-encoder")
+    group.add_argument("--prompt", default="", help="what to paint; needs a text encoder")
     group.add_argument("--negative-prompt", default="", help="the unconditional half's text")
     group.add_argument(
         "--pipeline",

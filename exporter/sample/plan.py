@@ -144,7 +144,8 @@ def _guard(request: RecordRequest) -> None:
         raise UsageError("--text-encoder and --embeddings together", "one of them")
     if (request.prompt or request.negative) and not request.text_encoder:
         raise UsageError(
-            "a prompt without --text-encoder", "the folder of the pipeline that reads it"
+            "a prompt without --pipeline or --text-encoder",
+            "the folder of the pipeline that reads it",
         )
     if request.image and not request.vae:
         raise UsageError(f"--image {request.image} without --vae", "the VAE that decodes it")
