@@ -51,8 +51,7 @@ def export(
     """
     run = Run(on_progress)
     graphs = {} if graphs is None else graphs
-    with run.stage("source"):
-        plan = make_plan(request, on_progress)
+    plan = make_plan(request, on_progress, run.stage("source"))
     optimize = bool(request.optimize)
     with (
         staged(plan.target, copy=plan.linked is None, variant=optimize) as stage,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -62,12 +63,17 @@ class Plan:
         return "packed" if self.request.weights == "packed" else "copy"
 
 
-def make_plan(request: ExportRequest, on_progress: OnProgress = quiet) -> Plan:
+def make_plan(
+    request: ExportRequest,
+    on_progress: OnProgress = quiet,
+    looking: AbstractContextManager[None] | None = None,
+) -> Plan:
     """Decides everything; what needs no look at the model is refused before one is taken.
 
     Args:
         request: What to export, where to, and how.
         on_progress: Told the bytes of a download.
+        looking: Entered only when nothing is left that could be refused without a look.
 
     Raises:
         UsageError: Wishes that contradict one another or the checkpoint.
@@ -85,6 +91,18 @@ def make_plan(request: ExportRequest, on_progress: OnProgress = quiet) -> Plan:
     if request.check:
         require_tolerances(request.atol, request.rtol)
     provider = _provider(request)
+    with looking or nullcontext():
+        return _look(request, target, opset, provider, on_progress)
+
+
+def _look(
+    request: ExportRequest,
+    target: Path,
+    opset: int,
+    provider: Obtained | None,
+    on_progress: OnProgress,
+) -> Plan:
+    """The rest of the plan, from the model's config and weights."""
     source = load_source(
         request.model,
         subfolder=request.subfolder,

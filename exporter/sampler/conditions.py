@@ -8,19 +8,9 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from exporter.sampler import guidance
-from exporter.sampler.expr import (
-    FLOAT,
-    INT64,
-    Dim,
-    Expr,
-    about,
-    call,
-    concat,
-    dims,
-    op,
-    parameter,
-    size,
-)
+from exporter.sampler.control import call
+from exporter.sampler.expr import FLOAT, INT64, Dim, Expr, concat, dims, op, parameter, size
+from exporter.sampler.scope import about
 
 DOMAIN = "sampler"
 

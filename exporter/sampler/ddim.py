@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from exporter.sampler import discrete
-from exporter.sampler.expr import FLOAT, Expr, about
+from exporter.sampler.expr import FLOAT, Expr
 from exporter.sampler.family import (
     ANY,
     CLIPPING,
@@ -17,6 +17,7 @@ from exporter.sampler.family import (
     clipped,
     sqrt,
 )
+from exporter.sampler.scope import about
 
 
 class DDIM(Family):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from exporter.sampler import discrete, spacing
-from exporter.sampler.expr import FLOAT, Expr, about, constant, op, where
+from exporter.sampler.expr import FLOAT, Expr, constant, op, where
 from exporter.sampler.family import (
     CLIPPING,
     NOISE_SCHEDULE,
@@ -16,6 +16,7 @@ from exporter.sampler.family import (
     clipped,
     sqrt,
 )
+from exporter.sampler.scope import about
 
 
 class DDPM(Family):

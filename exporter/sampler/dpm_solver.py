@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from exporter.sampler import multistep, spacing
-from exporter.sampler.expr import Expr, about, op, where
+from exporter.sampler.expr import Expr, op, where
 from exporter.sampler.family import ANY, NOISE_SCHEDULE, Family, Takes
+from exporter.sampler.scope import about
 
 
 class DPMSolver(Family):

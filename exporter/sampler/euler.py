@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from exporter.sampler import levels, spacing
-from exporter.sampler.expr import DOUBLE, FLOAT, Expr, about, constant, op
+from exporter.sampler.expr import DOUBLE, FLOAT, Expr, constant, op
 from exporter.sampler.family import ANY, NOISE_SCHEDULE, Family, Takes, sqrt, squared
+from exporter.sampler.scope import about
 
 
 class Euler(Family):

@@ -1,24 +1,21 @@
-"""Graphs written as the formulas they compute.
+"""Formulas as graphs: a value of an ``onnx_ir`` graph with arithmetic on it.
 
-An ``Expr`` is a value of an ``onnx_ir`` graph with arithmetic on it; each operation records
-one node in the scope that is open. Scopes nest as ONNX's subgraphs do::
+Each operation records one node in the scope that is open::
 
-    with scope(opset=24) as body:
+    with scope(opset=24):
         x0 = (sample - sigma * noise) / alpha
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextvars import ContextVar
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from exporter import metadata as meta
+from exporter.sampler.scope import current
 
 Number = int | float | bool
 Dim = int | str
@@ -49,7 +46,7 @@ class Expr:
 
     def named(self, name: str) -> Expr:
         """The same value, and the node that makes it, under the name in the formula."""
-        names, node = _open().names, self.value.producer()
+        names, node = current().names, self.value.producer()
         if self.value.name != name:
             names.taken.discard(self.value.name or "")
             self.value.name = names.free(name)
@@ -117,105 +114,6 @@ class Expr:
         return op("Cast", self, attributes={"to": dtype}, dtype=dtype)
 
 
-class _Names:
-    """Names of one function or graph and of all subgraphs in it: ONNX forbids shadowing."""
-
-    def __init__(self) -> None:
-        self.taken: set[str] = set()
-
-    def free(self, wanted: str) -> str:
-        name, count = wanted, 0
-        while name in self.taken:
-            count += 1
-            name = f"{wanted}_{count}"
-        self.taken.add(name)
-        return name
-
-
-@dataclass
-class Scope:
-    """Where nodes are recorded: a graph, a function's body, a branch.
-
-    Attributes:
-        names: Shared with the scopes around.
-        opset: Of the default domain.
-        library: Functions defined so far, by identifier; shared with all scopes.
-        source: What the nodes to come say about where they are from.
-        role: Likewise; a value of ``atlas.role``.
-        nodes: Recorded so far.
-        constants: Recorded so far, by value.
-        given: Values that are outputs already.
-    """
-
-    names: _Names
-    opset: int
-    library: dict[ir.OperatorIdentifier, ir.Function]
-    source: str = ""
-    role: str = ""
-    nodes: list[ir.Node] = field(default_factory=list)
-    constants: dict[tuple[Any, ...], Expr] = field(default_factory=dict)
-    given: set[ir.Value] = field(default_factory=set)
-
-    def metadata(self) -> dict[str, str]:
-        """What a node recorded now knows about itself."""
-        found = {meta.SOURCE: self.source, meta.ROLE: self.role}
-        return {key: text for key, text in found.items() if text}
-
-    def graph(self, inputs: Sequence[Expr], outputs: Sequence[Expr], name: str) -> ir.Graph:
-        """What was recorded, as a graph."""
-        return ir.Graph(
-            [e.value for e in inputs],
-            [e.value for e in outputs],
-            nodes=self.nodes,
-            name=name,
-            opset_imports={"": self.opset, **{n.domain: 1 for n in self.nodes if n.domain}},
-        )
-
-
-_SCOPE: ContextVar[Scope] = ContextVar("scope")
-
-
-def _open() -> Scope:
-    return _SCOPE.get()
-
-
-@contextlib.contextmanager
-def scope(opset: int) -> Iterator[Scope]:
-    """A graph of its own."""
-    with _entered(Scope(_Names(), opset, {})) as opened:
-        yield opened
-
-
-@contextlib.contextmanager
-def _entered(inner: Scope) -> Iterator[Scope]:
-    token = _SCOPE.set(inner)
-    try:
-        yield inner
-    finally:
-        _SCOPE.reset(token)
-
-
-@contextlib.contextmanager
-def _nested() -> Iterator[Scope]:
-    outer = _open()
-    with _entered(
-        Scope(outer.names, outer.opset, outer.library, outer.source, outer.role)
-    ) as inner:
-        yield inner
-
-
-@contextlib.contextmanager
-def about(source: str = "", role: str = "") -> Iterator[None]:
-    """What nodes recorded inside say about themselves: ``atlas.source``, ``atlas.role``."""
-    opened = _open()
-    before = opened.source, opened.role
-    opened.source, opened.role = source or before[0], role or before[1]
-    try:
-        yield
-    finally:
-        opened.source, opened.role = before
-
-
 def dims(value: ir.Value) -> tuple[Dim, ...]:
     """Shape of a value that has one: sizes and symbols."""
     assert value.shape is not None
@@ -232,7 +130,7 @@ def size(value: ir.Value, axis: int) -> int:
 def parameter(name: str, dtype: ir.DataType, shape: Sequence[Dim]) -> Expr:
     """An input of the graph, function or loop body that is being written."""
     value = ir.Value(
-        name=_open().names.free(name), shape=ir.Shape(list(shape)), type=ir.TensorType(dtype)
+        name=current().names.free(name), shape=ir.Shape(list(shape)), type=ir.TensorType(dtype)
     )
     return Expr(value)
 
@@ -246,7 +144,7 @@ def constant(value: Any, dtype: ir.DataType | None = None, name: str = "constant
         name: Of the value, if it is an array; a number is named for itself.
     """
     array = np.asarray(value, None if dtype is None else dtype.numpy())
-    opened = _open()
+    opened = current()
     key = (array.tobytes(), array.dtype.str, array.shape)
     if key not in opened.constants:
         named = f"{value:g}" if array.ndim == 0 and name == "constant" else name
@@ -258,7 +156,8 @@ def constant(value: Any, dtype: ir.DataType | None = None, name: str = "constant
         )
         kind = (ir.DataType.from_numpy(array.dtype), array.shape)
         opened.constants[key] = record(node, [kind])[0].named(named)
-    return opened.constants[key]
+    found: Expr = opened.constants[key]
+    return found
 
 
 def op(
@@ -282,7 +181,7 @@ def op(
         op_type,
         [None if e is None else e.value for e in inputs],
         attributes or {},
-        metadata_props=_open().metadata(),
+        metadata_props=current().metadata(),
     )
     shape = _broadcast([e.shape for e in given]) if shape is None else shape
     return record(node, [(dtype or given[0].dtype, shape)])[0]
@@ -324,7 +223,7 @@ def concat(parts: Sequence[Expr], axis: int, shape: Sequence[Dim]) -> Expr:
 
 def record(node: ir.Node, kinds: Sequence[tuple[ir.DataType, Sequence[Dim]]]) -> list[Expr]:
     """A node made by hand, with the dtype and shape of each output; named for what it does."""
-    opened = _open()
+    opened = current()
     node.metadata_props.update(opened.metadata())
     node.name = opened.names.free(node.name or node.op_type)
     opened.nodes.append(node)
@@ -332,136 +231,3 @@ def record(node: ir.Node, kinds: Sequence[tuple[ir.DataType, Sequence[Dim]]]) ->
         value.name = node.name if not index else opened.names.free(f"{node.name}:{index}")
         value.type, value.shape = ir.TensorType(dtype), ir.Shape(list(shape))
     return [Expr(value) for value in node.outputs]
-
-
-def choose(
-    condition: Expr, yes: Callable[[], Expr], no: Callable[[], Expr], shape: Sequence[Dim]
-) -> Expr:
-    """``If``: only the branch that is taken is computed.
-
-    Args:
-        condition: Scalar.
-        yes: Records what is computed where it holds.
-        no: Likewise where it does not.
-        shape: Of the result, whichever branch it comes from.
-    """
-    branches = {}
-    for name, write in (("then_branch", yes), ("else_branch", no)):
-        with _nested() as inner:
-            result = write()
-            if result.value.producer() not in inner.nodes:  # an outer value needs a node here
-                result = op("Identity", result)
-            branches[name] = (inner.graph([], [result], name), result.dtype)
-    node = ir.node(
-        "If", [condition.value], {key: graph for key, (graph, _) in branches.items()}
-    )
-    return record(node, [(branches["then_branch"][1], shape)])[0]
-
-
-def loop(
-    count: Expr,
-    state: Mapping[str, Expr],
-    write: Callable[[Expr, dict[str, Expr]], tuple[dict[str, Expr], dict[str, Expr]]],
-    rounds: str,
-) -> tuple[dict[str, Expr], dict[str, Expr]]:
-    """``Loop``: ``count`` times over a body that carries ``state``.
-
-    Args:
-        count: Scalar int64.
-        state: What the first round is given, by name.
-        write: Records the body. Takes the round's number and the state; returns the next state
-            and what each round leaves behind, by name.
-        rounds: Symbol for the number of rounds.
-
-    Returns:
-        The last state, and what was left behind, stacked along a new first axis.
-    """
-    with _nested() as inner:
-        step = parameter("step", INT64, ())
-        go_on = parameter("go_on", BOOL, ())
-        carried = {key: parameter(key, e.dtype, e.shape) for key, e in state.items()}
-        after, left = write(step, carried)
-        again = op("Identity", go_on).named("go_on_out")
-        outputs = [_own(e, inner, key) for key, e in {**after, **left}.items()]
-        body = inner.graph(
-            [step, go_on, *carried.values()], [again, *outputs], "sampling_step"
-        )
-    always = constant(True, BOOL, "always")  # ONNX's reference evaluator wants it said
-    node = ir.node(
-        "Loop",
-        [count.value, always.value, *(e.value for e in state.values())],
-        {"body": body},
-        num_outputs=len(state) + len(left),
-        name="Loop",
-    )
-    kinds = [(e.dtype, e.shape) for e in state.values()]
-    kinds += [(e.dtype, (rounds, *e.shape)) for e in left.values()]
-    found = record(node, kinds)
-    named = zip([*state, *left], found, strict=True)
-    results = {key: e.named(f"final_{key}" if key in state else key) for key, e in named}
-    return {k: results[k] for k in state}, {k: results[k] for k in left}
-
-
-def _own(result: Expr, inner: Scope, name: str) -> Expr:
-    """A value that the body itself makes, once: a graph cannot give out an input or a twin."""
-    if result.value.producer() not in inner.nodes or result.value in inner.given:
-        result = op("Identity", result).named(f"{name}_out")
-    inner.given.add(result.value)
-    return result
-
-
-def call(
-    domain: str,
-    name: str,
-    write: Callable[..., dict[str, Expr]],
-    inputs: Mapping[str, Expr],
-    *,
-    doc: str,
-) -> dict[str, Expr]:
-    """Writes a function and calls it.
-
-    Args:
-        domain: Of the function.
-        name: What the node says it is.
-        write: Records the body; takes the inputs as keywords, returns the outputs by name.
-        inputs: What the function is called with, by the names it uses for them.
-        doc: Markdown for the function.
-
-    Returns:
-        The results of the call.
-    """
-    outer = _open()
-    with _entered(
-        Scope(_Names(), outer.opset, outer.library, outer.source, outer.role)
-    ) as own:
-        formals = {key: parameter(key, e.dtype, e.shape) for key, e in inputs.items()}
-        results = write(**formals)
-        for key, e in results.items():
-            if e.value in [f.value for f in formals.values()]:
-                results[key] = op("Identity", e)
-            if results[key].value.name != key:
-                results[key].named(key)
-        graph = own.graph([*formals.values()], [*results.values()], name)
-    function = ir.Function(domain, name, graph=graph, attributes=[])
-    function.doc_string = doc
-    outer.library[function.identifier()] = function
-    return invoke(
-        function, [*inputs.values()], {k: (e.dtype, e.shape) for k, e in results.items()}
-    )
-
-
-def invoke(
-    function: ir.Function,
-    inputs: Sequence[Expr],
-    outputs: Mapping[str, tuple[ir.DataType, Sequence[Dim]]],
-) -> dict[str, Expr]:
-    """A call of a function that exists; the results are named as given."""
-    node = ir.Node(
-        function.domain,
-        function.name,
-        [e.value for e in inputs],
-        num_outputs=len(outputs),
-        name=function.name,
-    )
-    found = record(node, list(outputs.values()))
-    return {key: e.named(key) for key, e in zip(outputs, found, strict=True)}

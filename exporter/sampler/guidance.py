@@ -5,18 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.sampler import cite
-from exporter.sampler.expr import (
-    FLOAT,
-    INT64,
-    Dim,
-    Expr,
-    about,
-    choose,
-    concat,
-    constant,
-    op,
-    record,
-)
+from exporter.sampler.control import choose
+from exporter.sampler.expr import FLOAT, INT64, Dim, Expr, concat, constant, op, record
+from exporter.sampler.scope import about
 
 ROWS = "R"
 """Symbol for the rows the UNet is given: B, or 2B under guidance."""

@@ -8,17 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from exporter.sampler import spacing
-from exporter.sampler.expr import (
-    DOUBLE,
-    FLOAT,
-    INT64,
-    Expr,
-    about,
-    constant,
-    gather,
-    op,
-    where,
-)
+from exporter.sampler.expr import DOUBLE, FLOAT, INT64, Expr, constant, gather, op, where
 from exporter.sampler.family import (
     ANY,
     CLIPPING,
@@ -29,6 +19,7 @@ from exporter.sampler.family import (
     sqrt,
     squared,
 )
+from exporter.sampler.scope import about
 
 
 class LCM(Family):

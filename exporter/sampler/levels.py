@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from exporter.sampler import spacing
-from exporter.sampler.expr import DOUBLE, FLOAT, INT64, Expr, about, constant, op
+from exporter.sampler.expr import DOUBLE, FLOAT, INT64, Expr, constant, op
 from exporter.sampler.family import Family
+from exporter.sampler.scope import about
 
 
 def timesteps(family: Family, steps: Expr) -> Expr:

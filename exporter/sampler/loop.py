@@ -10,26 +10,23 @@ import onnx_ir as ir
 
 from exporter.sampler import guidance, spacing
 from exporter.sampler.conditions import Conditions, declare
+from exporter.sampler.control import call, invoke, loop
 from exporter.sampler.embed import as_function
 from exporter.sampler.expr import (
     FLOAT,
     INT64,
     Dim,
     Expr,
-    about,
-    call,
     constant,
     dims,
     gather,
-    invoke,
-    loop,
     op,
     parameter,
-    scope,
     size,
     where,
 )
 from exporter.sampler.family import Family
+from exporter.sampler.scope import about, scope
 
 DOMAIN = "sampler"
 
@@ -61,6 +58,12 @@ class Inputs:
     conditions: Conditions
     noise: Expr | None
 
+    @property
+    def in_order(self) -> list[Expr]:
+        """As the graph lists them."""
+        noise = [] if self.noise is None else [self.noise]
+        return [self.latents, *self.conditions.inputs, *noise, self.steps]
+
 
 def sampling_graph(unet: ir.Model, family: Family, *, keep_steps: bool) -> ir.Model:
     """Builds the graph.
@@ -84,8 +87,8 @@ def sampling_graph(unet: ir.Model, family: Family, *, keep_steps: bool) -> ir.Mo
         ):
             results = _sample(inputs, family, function, specs, sample, keep_steps=keep_steps)
         graph = top.graph(
-            [inputs.latents, *inputs.conditions.inputs, *_given(inputs.noise), inputs.steps],
-            [*results.values()],
+            [e.value for e in inputs.in_order],
+            [e.value for e in results.values()],
             "sampling_stage",
         )
         functions = [*top.library.values(), *unet.functions.values(), function]
@@ -95,10 +98,6 @@ def sampling_graph(unet: ir.Model, family: Family, *, keep_steps: bool) -> ir.Mo
     model.producer_name, model.producer_version = unet.producer_name, unet.producer_version
     model.metadata_props.update(unet.metadata_props)
     return model
-
-
-def _given(noise: Expr | None) -> list[Expr]:
-    return [] if noise is None else [noise]
 
 
 def _inputs(specs: Mapping[str, ir.Value], sample: ir.Value, family: Family) -> Inputs:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.sampler import levels, spacing
-from exporter.sampler.expr import DOUBLE, FLOAT, INT64, Expr, about, constant, op
+from exporter.sampler.expr import DOUBLE, FLOAT, INT64, Expr, constant, op
 from exporter.sampler.family import Family, sqrt, squared
+from exporter.sampler.scope import about
 
 
 def spaced(family: Family, steps: Expr, *, rounded: bool = True) -> dict[str, Expr]:

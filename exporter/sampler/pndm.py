@@ -8,8 +8,9 @@ from typing import ClassVar
 import numpy as np
 
 from exporter.sampler import discrete, spacing
-from exporter.sampler.expr import FLOAT, INT64, Expr, about, constant, gather, op, where
+from exporter.sampler.expr import FLOAT, INT64, Expr, constant, gather, op, where
 from exporter.sampler.family import ANY, NOISE_SCHEDULE, Family, Takes, at_or, sqrt
+from exporter.sampler.scope import about
 
 WEIGHTS = np.array(
     [

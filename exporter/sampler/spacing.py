@@ -10,16 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from exporter.sampler.expr import (
-    DOUBLE,
-    INT64,
-    Dim,
-    Expr,
-    constant,
-    gather,
-    op,
-    where,
-)
+from exporter.sampler.expr import DOUBLE, INT64, Dim, Expr, constant, gather, op, where
 
 ROUNDS = "N"
 """Symbol for the number of evaluations of the UNet."""

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 from exporter.sampler import multistep, spacing
 from exporter.sampler.dpm_solver import clean_image
-from exporter.sampler.expr import DOUBLE, INT64, Expr, about, constant, op, where
+from exporter.sampler.expr import DOUBLE, INT64, Expr, constant, op, where
 from exporter.sampler.family import ANY, NOISE_SCHEDULE, Family, Takes
+from exporter.sampler.scope import about
 
 
 class UniPC(Family):

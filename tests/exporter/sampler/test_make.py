@@ -22,6 +22,8 @@ from exporter.sampler.make import make_sampler
 from exporter.sampler.plan import SamplerRequest
 from exporter.sampler.proof import Case, make_setup, prove
 
+ROOT = Path(__file__).parents[3]
+
 
 def test_the_file_is_small_linked_and_standard(made: Any, unet_file: Any) -> None:
     path, _ = made("ddim")
@@ -86,7 +88,7 @@ def test_guidance_rescale_is_the_pipelines(made: Any, unet_file: Any) -> None:
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")  # log of the last sigma
 @pytest.mark.parametrize("name", ["ddim", "dpm++-karras"])
 def test_the_reference_evaluator_agrees(name: str, made: Any, unet_file: Any) -> None:
-    path, plan = made(name, unet_file=unet_file("micro", opset=20), keep_steps=False)
+    path, plan = made(name, keep_steps=False)
     setup = make_setup(plan, Case(2, height=8, width=8, tokens=3))
     names = {spec.name for spec in onnx.load(path, load_external_data=False).graph.input}
     feeds = {k: v.numpy() for k, v in setup.feeds.items() if k in names}
@@ -126,6 +128,19 @@ def test_an_inpainting_unet(made: Any, unet_file: Any, save_unet: Any, tmp_path:
     path, plan = made("ddim", unet_file=target)
     proof = prove(path, plan, (Case(2, batch=2),))
     assert proof.passed, proof.worst
+
+
+def test_the_example_in_the_documentation_runs(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    path, _ = made("ddim", keep_steps=False)
+    shutil.copy(path, tmp_path / "unet.sampler.onnx")
+    shutil.copy(path.with_name("unet.safetensors"), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "SAMPLING.md").read_text(encoding="utf-8")
+    _, _, code = text.partition("## With ONNX Runtime alone\n```python\n")
+    exec(compile(code.partition("```")[0], "SAMPLING.md", "exec"), {})
+    assert capsys.readouterr().out.startswith("(1, 4, 24, 32)")
 
 
 def _copied(unet_file: Any, folder: Path) -> Path:
