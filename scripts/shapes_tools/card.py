@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -30,7 +29,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    start = time.perf_counter()
     asked = captions(options.captions)
     pipeline, sampling = load(options.folder), json.loads(RECIPE.read_text())["sampling"]
     trained, masks = measure(pipeline, asked, **sampling, seed=_SEED, report=_say)
@@ -41,7 +39,6 @@ def main(arguments: list[str] | None = None) -> None:
         "sampling": sampling,
         "trained": trained.to_json(),
         "untrained": untrained.to_json()["pointing_game"],
-        "seconds": round(time.perf_counter() - start),
     }
     text = json.dumps(figures, indent=2)
     (options.folder / FIGURES).write_text(text + "\n")
