@@ -85,7 +85,7 @@ def check(
     from exporter.types import quiet
 
     contract = read_contract(Path(file))
-    source = load_source(model, seed=seed)
+    source = contract.conditioned(load_source(model, seed=seed))
     contract.require(source)
     subject = Subject(source, contract.dtype, contract.keep_fp32, provider)
     return run(Path(file), subject, on_progress=on_progress or quiet, **wishes)

@@ -12,7 +12,7 @@ from exporter import metadata as meta
 from exporter.paths import is_inside, parent
 from exporter.reading.attentions import find_attentions
 from exporter.reading.flow import Flow, resolution_step
-from exporter.reading.skips import find_skips
+from exporter.reading.skips import find_skips, residual_of
 from exporter.values import dims
 
 _INJECTING = {"Add", "Sub", "Mul"}
@@ -30,6 +30,7 @@ class Roles:
     resnet: int
     downsample: int
     upsample: int
+    condition: int = 0
 
 
 def annotate(model: ir.Model, inputs: Iterable[str]) -> Roles:
@@ -57,10 +58,16 @@ class _Annotator:
         self.attentions = list(find_attentions(flow))
         self.skips = find_skips(flow)
         self.injections = [node for node in flow.nodes if _injects(node, flow)]
+        self.residuals = {
+            node: residual
+            for node in flow.nodes
+            if (residual := residual_of(node, flow)) is not None
+        }
         self.role: dict[ir.Node, str] = {}
         self.by_module = _subtrees(flow.nodes)
 
     def run(self) -> None:
+        self._conditions()
         self._ends()
         self._vectors()
         self._attentions()
@@ -87,6 +94,7 @@ class _Annotator:
             len(blocks),
             self._changes(1),
             self._changes(-1),
+            len(self.residuals),
         )
 
     def _changes(self, step: int) -> int:
@@ -101,6 +109,13 @@ class _Annotator:
     def _set(self, nodes: Iterable[ir.Node], role: str) -> None:
         for node in nodes:
             self.role.setdefault(node, role)
+
+    def _conditions(self) -> None:
+        for node, residual in self.residuals.items():
+            self.role[node] = "condition"
+            node.metadata_props[meta.CONDITION] = residual.name or ""
+            if not _module(node):  # a sum that the UNet itself makes, in Netron's first view
+                node.name = node.outputs[0].name = f"{residual.name}/Add"
 
     def _ends(self) -> None:
         """From ``sample`` to the first Conv; from the last sum of branches to the output."""

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from exporter.conditions.residuals import gathered, is_residual
 from exporter.errors import UsageError
 
 ADDED = ("text_embeds", "time_ids")
@@ -29,7 +30,8 @@ def call(unet: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.Te
     """
     device = next(unet.parameters()).device
     moved = {k: v if v.device == device else v.to(device) for k, v in tensors.items()}
-    arguments: dict[str, Any] = {k: v for k, v in moved.items() if k not in ADDED}
+    own = {k: v for k, v in moved.items() if k not in ADDED and not is_residual(k)}
+    arguments: dict[str, Any] = {**own, **gathered(moved)}
     added = {k: v for k, v in moved.items() if k in ADDED}
     if added:
         arguments["added_cond_kwargs"] = added

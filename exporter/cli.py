@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from exporter import garbage
-from exporter.closing import closing_table, one_line, outcome, sampler_line
+from exporter.closing import closing_table, one_line, outcome
 from exporter.disk import write_text
 from exporter.errors import AtlasError, TargetError, UsageError
+from exporter.sampler import cli as sampling
 from exporter.shipped import shipped
 from exporter.terminal import StageDisplay, run
 
@@ -32,6 +33,8 @@ examples:
       a hub id; token and cache as everywhere in Hugging Face
   python -m exporter my-pipeline/unet.onnx --model my-pipeline
       a local diffusers folder; no weight is copied, the file points into the checkpoint
+  python -m exporter style.onnx --model style.safetensors
+      a single-file checkpoint in the original layout; its UNet is linked where it lies
   python -m exporter fine-tunes --all fine-tunes
       every checkpoint in a folder: one trace, one proof each
   python -m exporter unet.onnx --flat --opset 23 --report report.json
@@ -58,55 +61,17 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         _guard_report(arguments.report, arguments.output)
     if arguments.shard and not arguments.all:
         raise UsageError(f"--shard {arguments.shard} without --all")
+    sampling.guard(arguments)
     if arguments.all:
         return _export_all(arguments, console)
-    if arguments.from_file and not arguments.sampler:
-        raise UsageError("--from without --sampler", "--sampler ddim, or another scheduler")
     if arguments.from_file:
-        return _sample(arguments, console, arguments.from_file, arguments.output)
-    if arguments.sampler:
-        _guard_sampler(arguments)
+        return sampling.sample(arguments, console, arguments.from_file, arguments.output)
     report = _export(arguments, console)
     if arguments.report:
         write_text(arguments.report, json.dumps(report.to_json(), indent=2) + "\n")
     Console().print(closing_table(report))
     if arguments.sampler:
-        return _sample(arguments, console, arguments.output, None)
-    return 0
-
-
-def _guard_sampler(arguments: argparse.Namespace) -> None:
-    """Refuses, before the UNet is exported, a scheduler that the sampler cannot have."""
-    from exporter.sampler.plan import choose_family, find_config
-
-    start = arguments.scheduler or Path(arguments.model)
-    config = find_config(start) if start.exists() else {}
-    choose_family(arguments.sampler, "UNet2DConditionModel", config)
-
-
-def _sample(
-    arguments: argparse.Namespace, console: Console, unet: Path, target: Path | None
-) -> int:
-    """The sampling stage over a UNet's file that lies there."""
-    with StageDisplay(console, quiet=arguments.quiet) as display:
-        display.start("imports")
-        from exporter.sampler.make import make_sampler
-        from exporter.sampler.plan import SamplerRequest, beside
-
-        display.finish("imports")
-        request = SamplerRequest(
-            target=target or beside(unet),
-            unet=unet,
-            sampler=arguments.sampler,
-            scheduler=arguments.scheduler,
-            keep_steps=arguments.keep_steps,
-            check=arguments.check,
-            provider=arguments.provider,
-        )
-        report = make_sampler(request, display.progress)
-    if arguments.report and arguments.from_file:
-        write_text(arguments.report, json.dumps(report.to_json(), indent=2) + "\n")
-    Console().print(sampler_line(report), highlight=False)
+        return sampling.sample(arguments, console, arguments.output, None)
     return 0
 
 
@@ -208,6 +173,8 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
         seed=arguments.seed,
         keep_fp32=tuple(arguments.keep_fp32),
         optimize=arguments.optimize,
+        prediction=arguments.prediction,
+        conditions=tuple(arguments.conditions),
     )
 
 
@@ -231,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("output", type=Path, metavar="OUT.onnx", help="the file to write")
     _source_options(parser)
     _graph_options(parser)
-    _sampler_options(parser)
+    sampling.add_options(parser)
     _check_options(parser)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write a JSON report")
     parser.add_argument("--quiet", action="store_true", help="no progress")
@@ -245,8 +212,8 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         "--model",
         default="sd15",
         metavar="WHAT",
-        help="hub id, local diffusers folder (a pipeline's or the UNet's own), or preset "
-        "(default: sd15)",
+        help="hub id, local diffusers folder (a pipeline's or the UNet's own), a .safetensors "
+        "checkpoint of Stable Diffusion 1, 2, XL or refiner, or preset (default: sd15)",
     )
     group.add_argument(
         "--all",
@@ -264,6 +231,12 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--subfolder", default="unet", help="of a pipeline (default: unet)")
     group.add_argument("--revision", help="hub branch, tag or commit")
     group.add_argument("--variant", help="weights variant, e.g. fp16")
+    group.add_argument(
+        "--prediction",
+        choices=("epsilon", "v_prediction", "sample"),
+        help="what the model predicts, written into the file for whoever samples with it; "
+        "weights do not tell, and the graph is the same",
+    )
     group.add_argument(
         "--seed", type=int, default=0, help="of a preset's random weights (default: 0)"
     )
@@ -291,6 +264,15 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="a module that computes in fp32 in a half precision graph; repeatable",
     )
+    for condition, whose in (("controlnet", "a ControlNet's"), ("adapter", "a T2I-Adapter's")):
+        group.add_argument(
+            f"--{condition}-inputs",
+            dest="conditions",
+            action="append_const",
+            const=condition,
+            default=[],
+            help=f"take {whose} residuals as inputs; zeros are off (docs/CONDITIONS.md)",
+        )
     group.add_argument("--flat", action="store_true", help="no functions: one flat graph")
     group.add_argument(
         "--optimize",
@@ -298,36 +280,6 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         help="also write OUT.ort.onnx, fused into ONNX Runtime's own operators for the "
         "--provider in use and proven in the same way; it reads the same weights. With "
         "--provider cuda --no-check it is made where there is no GPU",
-    )
-
-
-def _sampler_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("the sampling stage (docs/SAMPLING.md)")
-    group.add_argument(
-        "--sampler",
-        metavar="NAME",
-        help="also write OUT.sampler.onnx: scheduler, guidance and UNet as one graph with a "
-        "Loop. ddim, ddpm, dpm++, dpm++-karras, euler, euler-a, lcm, pndm, unipc, a diffusers "
-        "class, or a folder with scheduler_config.json",
-    )
-    group.add_argument(
-        "--from",
-        dest="from_file",
-        type=Path,
-        metavar="UNET.onnx",
-        help="write only the sampler, as OUT.onnx, over a UNet's file that exists already",
-    )
-    group.add_argument(
-        "--scheduler",
-        type=Path,
-        metavar="FOLDER",
-        help="the pipeline or scheduler folder that says how the model was trained (default: "
-        "the pipeline that the weights lie in, else Stable Diffusion's values)",
-    )
-    group.add_argument(
-        "--keep-steps",
-        action="store_true",
-        help="the sampler also gives out timesteps and the latents after every step",
     )
 
 

@@ -13,7 +13,6 @@ from exporter.terminal import in_bytes
 if TYPE_CHECKING:
     from exporter.parity.report import ParityReport
     from exporter.report import ExportReport, VariantReport
-    from exporter.sampler.make import SamplerReport
 
 
 def one_line(name: str, result: ExportReport | AtlasError) -> str:
@@ -65,23 +64,6 @@ def closing_table(report: ExportReport) -> Table:
     table.add_row("seconds", f"{report.seconds:.1f} ({stages})")
     table.add_row("peak memory", in_bytes(report.peak_memory))
     return table
-
-
-def sampler_line(report: SamplerReport) -> str:
-    """The sampling stage that was written: its size, verdict and time."""
-    top, inside = report.nodes
-    proof = report.proof
-    verdict = "[yellow]not checked[/]"
-    if proof is not None:
-        worst = proof.worst
-        verdict = (
-            f"[green]passed[/] {len(proof.drifts)} runs on {proof.provider}; "
-            f"worst {worst.case.name}: {worst.ratio:.2g} noise floors"
-        )
-    return (
-        f"{escape(report.target.name)}: {report.scheduler}, {top} nodes and {inside} in the "
-        f"loop, {in_bytes(report.nbytes)}; {verdict}; {report.seconds:.1f} s"
-    )
 
 
 def _placed(weights: object) -> str:

@@ -135,6 +135,7 @@ def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
         **({"model.revision": source.revision} if source.revision else {}),
         "model.config": dict(source.config),
         "size_multiple": str(source.size_multiple),
+        **({"prediction": source.prediction} if source.prediction else {}),
         "legend": "; ".join(f"{role}: {text}" for role, text in meta.ROLES.items()),
         "weights": weights,
         "versions": _versions(),

@@ -13,6 +13,9 @@ HINTS: Mapping[str, int] = {"B": 2, "H": 61, "W": 53, "S": 7, "T": 1}
 from specialising on 0, 1 or equality. Odd ones make diffusers take its ``upsample_size`` path,
 right for every size."""
 
+LEVELS = 8
+"""How often a size is halved at most."""
+
 _SIZED_UPSAMPLING = {"UpBlock2D", "CrossAttnUpBlock2D"}
 _TEXT_WIDTH = 1280  # of SDXL's pooled text embedding, OpenCLIP bigG
 
@@ -41,6 +44,19 @@ def model_inputs(
     cond = config["time_cond_proj_dim"]
     timestep_cond = () if cond is None else (InputSpec("timestep_cond", ("B", int(cond))),)
     return (sample, timestep, text, *labels, *timestep_cond, *_added(config, text_width))
+
+
+def with_halves(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Sizes by symbol, with what ``H`` and ``W`` are after some stride-2 convolutions.
+
+    ``H/4`` is ``ceil(H/4)``, which is ``H`` halved and rounded up twice.
+    """
+    halves = {
+        f"{axis}/{2**level}": -(-sizes[axis] // 2**level)
+        for axis in "HW"
+        for level in range(1, LEVELS)
+    }
+    return {**sizes, **halves}
 
 
 def size_multiple(class_name: str, config: Mapping[str, Any]) -> int:

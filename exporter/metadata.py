@@ -15,6 +15,7 @@ SKIP_END = PREFIX + "skip_end"
 SKIP_SOURCE = PREFIX + "skip.source"
 SKIP_SINK = PREFIX + "skip.sink"
 RESNET = PREFIX + "resnet"
+CONDITION = PREFIX + "condition"
 Q, K, V = PREFIX + "q", PREFIX + "k", PREFIX + "v"
 HEADS = PREFIX + "heads"
 HEAD_DIM = PREFIX + "head_dim"
@@ -31,6 +32,7 @@ ROLES = {
     "self_attention": "Q, K and V from the image",
     "joint_attention": "K and V from the text and the image together",
     "skip": "the Concat that takes a skip connection",
+    "condition": "where a residual of a ControlNet or an adapter is added to the image",
     "resnet": "a residual block that receives a time injection",
     "feed_forward": "the MLP of a transformer block",
     "transformer": "image to tokens and back, residual sums between attentions",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from exporter.conditions.residuals import with_conditions
 from exporter.errors import UsageError
 from exporter.parity.tolerance import require_tolerances
 from exporter.publish import guard_target, guard_variant, guard_weights
@@ -111,6 +112,8 @@ def _look(
         seed=request.seed,
         progress=on_progress,
     )
+    source = with_conditions(source, request.conditions)
+    source = replace(source, prediction=request.prediction or source.prediction)
     dtype = request.dtype or _dtype_of(source)
     if request.optimize:
         require_variant(opset, dtype)

@@ -1,4 +1,4 @@
-"""Where the UNet comes from: a preset, a local diffusers folder, or the Hugging Face hub."""
+"""Where the UNet comes from: a preset, a diffusers folder, a checkpoint file, or the hub."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from exporter.types import OnProgress, Source, Weights, quiet
 from exporter.weights.checkpoint import Checkpoint, validate
 from exporter.weights.hub import fetch
 from exporter.weights.random import RandomWeights
+from exporter.weights.single_file import open_single_file
 from exporter.weights.unet import build_from_config
 
 CLASSES = ("UNet2DConditionModel", "UNet2DModel")
@@ -46,7 +48,8 @@ def load_source(
     """Finds a UNet, understands its config, and opens its weights without reading them.
 
     Args:
-        model: A preset's name; else a folder, a pipeline's or the UNet's own; else a hub id.
+        model: A preset's name; else a folder, a pipeline's or the UNet's own; else a
+            ``.safetensors`` checkpoint in the original layout; else a hub id.
         subfolder: Where a pipeline keeps its UNet.
         revision: Hub branch, tag or commit.
         variant: Variant of the weights, e.g. ``fp16``.
@@ -73,7 +76,9 @@ def load_source(
         if revision:
             raise UsageError(f"--revision {revision} with the local folder {model}")
         return _from_folder(path, path.resolve().name, "folder", subfolder, variant)
-    _refuse_unless_hub_id(model, path)
+    if path:
+        return _from_file(path, {"revision": revision, "variant": variant})
+    _refuse_unless_hub_id(model)
     root = fetch(model, subfolder, revision, variant, progress)
     return _from_folder(root, model, "hub", subfolder, variant)
 
@@ -113,6 +118,17 @@ def _from_folder(
     return _source(name, origin, unet, weights, revision, _text_width(folder.parent))
 
 
+def _from_file(path: Path, meaningless: Mapping[str, str | None]) -> Source:
+    for option, value in meaningless.items():
+        if value:
+            raise UsageError(f"--{option} {value} with the file {path.name}")
+    found = open_single_file(path)
+    unet = _empty_unet(found.config, path.name)
+    validate(found.weights, unet)
+    source = _source(path.stem, "file", unet, found.weights)
+    return replace(source, prediction=found.prediction)
+
+
 def _existing(model: str) -> Path | None:
     try:
         path = Path(model).expanduser()
@@ -121,17 +137,13 @@ def _existing(model: str) -> Path | None:
         return None
 
 
-def _refuse_unless_hub_id(model: str, path: Path | None) -> None:
-    if path:
-        raise SourceError(
-            f"{model} is a file", "a diffusers folder with config.json, a hub id or a preset"
-        )
+def _refuse_unless_hub_id(model: str) -> None:
     if _HUB_ID.fullmatch(model) and model[0] not in ".~":
         return
     close = difflib.get_close_matches(model, presets(), 1)
     raise SourceError(
         f"no folder {model}",
-        f"a folder, a hub id (organisation/name) or one of {', '.join(presets())}",
+        f"a folder, a file, a hub id (organisation/name) or one of {', '.join(presets())}",
         f"did you mean {close[0]}?" if close else "",
     )
 
@@ -146,7 +158,7 @@ def _empty_unet(raw: Mapping[str, Any], where: str) -> torch.nn.Module:
 
 def _source(
     name: str,
-    origin: Literal["preset", "folder", "hub"],
+    origin: Literal["preset", "folder", "hub", "file"],
     unet: torch.nn.Module,
     weights: Weights,
     revision: str | None = None,

@@ -10,7 +10,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from exporter.call import call, keep_in_fp32
 from exporter.errors import GraphError
-from exporter.inputs import HINTS
+from exporter.inputs import HINTS, with_halves
 from exporter.repeats import mark_repeats
 from exporter.types import InputSpec, Program, Source
 
@@ -50,6 +50,7 @@ def trace(
     hints = dict(HINTS)
     if source.size_multiple > 1:
         hints |= {"H": source.size_multiple * 7, "W": source.size_multiple * 6}
+    hints = with_halves(hints)
     names = tuple(spec.name for spec in source.inputs)
     unet = torch.nn.Module.to(build(), dtype)  # diffusers' own `to` warns on a bare cast
     for path in keep_fp32:
@@ -63,7 +64,11 @@ def trace(
         module.requires_grad_(requires_grad=False)
         example = tuple(_example(spec, hints, dtype) for spec in source.inputs)
     free = tuple(
-        {i: torch.export.Dim.AUTO for i, dim in enumerate(spec.shape) if dim in set("BHWS")}
+        {
+            i: torch.export.Dim.AUTO
+            for i, dim in enumerate(spec.shape)
+            if isinstance(dim, str) and dim != "T"
+        }
         for spec in source.inputs
     )
     try:
@@ -77,6 +82,7 @@ def trace(
             do="report it with the model's config.json",
         ) from error
     _drop_no_ops(exported.graph)
+    _out_of_place(exported.graph)
     _promote_cat(exported.graph)
     classes = {
         path: f"{type(m).__module__}.{type(m).__qualname__}"
@@ -92,6 +98,12 @@ def _example(spec: InputSpec, hints: Mapping[str, int], dtype: torch.dtype) -> t
     return torch.zeros(shape, dtype=kind)
 
 
+def _rounded_up(dim: str) -> str:
+    """``H/4`` as an expression that sympy reads as ``passes.name_dims`` does."""
+    axis, _, by = dim.partition("/")
+    return f"(({axis} + {int(by) - 1})//{by})" if by else axis
+
+
 def _axes(
     exported: torch.export.ExportedProgram, inputs: tuple[InputSpec, ...]
 ) -> dict[str, str]:
@@ -101,8 +113,24 @@ def _axes(
     for spec, holder in zip(inputs, holders, strict=True):
         for name, size in zip(spec.shape, holder.meta["val"].shape, strict=True):
             if isinstance(name, str) and isinstance(size, torch.SymInt):
-                axes.setdefault(str(size), name)
+                axes.setdefault(str(size), _rounded_up(name))
     return axes
+
+
+def _out_of_place(graph: torch.fx.Graph) -> None:
+    """Makes ``x += y`` a sum that later readers of ``x`` read: ONNX has no other.
+
+    diffusers adds an adapter's residual in place, and so to the skip that is the same tensor.
+    """
+    aten = torch.ops.aten
+    for node in [node for node in graph.nodes if node.target is aten.add_.Tensor]:
+        node.target = aten.add.Tensor
+        before = node.args[0]
+        seen = False
+        for user in list(graph.nodes):
+            if seen:
+                user.replace_input_with(before, node)
+            seen = seen or user is node
 
 
 def _promote_cat(graph: torch.fx.Graph) -> None:

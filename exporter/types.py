@@ -13,6 +13,8 @@ Dtype = Literal["fp32", "fp16", "bf16"]
 Provider = Literal["auto", "cpu", "cuda"]
 WeightsMode = Literal["auto", "link", "copy", "packed"]
 Optimize = Literal["ort"]
+Condition = Literal["controlnet", "adapter"]
+Prediction = Literal["epsilon", "v_prediction", "sample"]
 
 TORCH_DTYPES: Mapping[Dtype, torch.dtype] = {
     "fp32": torch.float32,
@@ -78,8 +80,9 @@ class InputSpec:
 
     Attributes:
         name: ``sample``, ``timestep``, ``encoder_hidden_states``, ``text_embeds``,
-            ``time_ids``, ``timestep_cond`` or ``class_labels``.
-        shape: Symbols ``B``, ``H``, ``W``, ``S``, ``T`` and static sizes. ``timestep`` is
+            ``time_ids``, ``timestep_cond``, ``class_labels``, or a condition's.
+        shape: Symbols ``B``, ``H``, ``W``, ``S``, ``T``, halves of a size rounded up such as
+            ``H/4``, and static sizes. ``timestep`` is
             ``("T",)``: one for the whole batch, or one per sample.
         dtype: ``"model"`` follows ``--dtype``; otherwise fixed.
     """
@@ -95,23 +98,25 @@ class Source:
 
     Attributes:
         name: What the user asked for: a preset, a folder's name or a hub id.
-        origin: How ``name`` was resolved.
+        origin: How ``name`` was resolved; ``file`` is a single-file checkpoint.
         class_name: ``UNet2DConditionModel`` or ``UNet2DModel``.
         config: The diffusers config, without private keys other than ``_class_name``.
         weights: The parameter values.
         inputs: Graph inputs in order.
         revision: Hub commit, when there is one.
         size_multiple: Height and width must be multiples of this (1: any size from 8).
+        prediction: What the output means to a scheduler; None where nothing tells.
     """
 
     name: str
-    origin: Literal["preset", "folder", "hub"]
+    origin: Literal["preset", "folder", "hub", "file"]
     class_name: str
     config: Mapping[str, Any]
     weights: Weights
     inputs: tuple[InputSpec, ...]
     revision: str | None = None
     size_multiple: int = 1
+    prediction: Prediction | None = None
 
 
 @dataclass(frozen=True)
@@ -198,3 +203,5 @@ class ExportRequest:
     seed: int = 0
     keep_fp32: tuple[str, ...] = field(default=())
     optimize: Optimize | None = None
+    prediction: Prediction | None = None
+    conditions: tuple[Condition, ...] = ()

@@ -24,7 +24,15 @@ SLOW = (
     "viewer/test_page.py",
     *(
         f"exporter/test_{name}.py"
-        for name in ("annotate", "export_cli", "lower", "pipeline", "simplify", "variant")
+        for name in (
+            "annotate",
+            "export_cli",
+            "lower",
+            "pipeline",
+            "simplify",
+            "variant",
+            "weights_single_file",
+        )
     ),
     *(f"exporter/{name}/" for name in ("conditions", "parity", "sample", "sampler")),
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from viewer.disk import write_whole
 from viewer.model import atlas, parity_report
+from viewer.model.file import MAX_NODES
 from viewer.model.recording import read_recording
 from viewer.outputs import add_output_options, check_outputs, write_outputs
 from viewer.serve import headless, netron, offline
@@ -15,7 +16,7 @@ from viewer.serve.command import add_page_options, serve
 from viewer.serve.server import Server
 from viewer.serve.shown import Shown
 from viewer.targets import HTML, PNG, SVG, Target, guard
-from viewer.terminal import Parser, run, say
+from viewer.terminal import Parser, run, say, working
 
 _EXAMPLES = """\
 examples:
@@ -70,6 +71,13 @@ def command_line() -> Parser:
         help="what it did while sampling (python -m exporter.sample): a page of its own; "
         "python -m viewer.replay makes files of it",
     )
+    parser.add_argument(
+        "--max-nodes",
+        type=int,
+        default=MAX_NODES,
+        metavar="N",
+        help="refuse a file with more operators (default: %(default)s)",
+    )
     add_page_options(parser)
     files = parser.add_argument_group("files instead of a page")
     files.add_argument(
@@ -107,7 +115,7 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
     guard(parser, options, inputs)
     check_outputs(options)
     shown = Shown(
-        tuple(atlas.read(path) for path in paths),
+        tuple(_read(path, options.max_nodes) for path in paths),
         parity_report.read(found) if found else {},
         read_recording(options.recording) if options.recording else None,
     )
@@ -125,6 +133,11 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
             for sentence in model.missing:
                 say(f"{model.file.path.name}: {sentence}")
         serve(shown, options, " and ".join(model.name for model in shown.models))
+
+
+def _read(path: Path, max_nodes: int) -> atlas.Atlas:
+    with working(f"reading {path.name}") as on_stage:
+        return atlas.read(path, max_nodes, on_stage)
 
 
 def _draw(shown: Shown, options: argparse.Namespace) -> None:

@@ -6,7 +6,8 @@ import argparse
 import importlib
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 from viewer.errors import ViewerError
@@ -57,6 +58,23 @@ def run(work: Callable[[], int | None]) -> int:
     except KeyboardInterrupt:
         print("interrupted; nothing half-written was left", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Shows that work goes on, and at which stage it is; silent where there is no terminal.
+
+    Yields:
+        What to call with the name of each stage.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(one_line(what))) as status:
+        yield lambda stage: status.update(Text(one_line(f"{what}: {stage}")))
 
 
 def say(text: str) -> None:

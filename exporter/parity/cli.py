@@ -74,7 +74,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
 
         display.finish("imports")
         contract = read_contract(arguments.file)
-        source = _source(arguments, contract, display.progress)
+        source = contract.conditioned(_source(arguments, contract, display.progress))
         contract.require(source)
         cases, skipped = _cases(arguments, contract, source)
         dtype = arguments.dtype or contract.dtype

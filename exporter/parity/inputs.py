@@ -20,6 +20,7 @@ from exporter.denoising.conditions import (
     time_ids,
 )
 from exporter.denoising.schedules import schedule_of
+from exporter.inputs import with_halves
 from exporter.parity.cases import ParityCase
 from exporter.types import TORCH_DTYPES, Dtype, InputSpec, Source
 
@@ -38,6 +39,7 @@ def make_inputs(case: ParityCase, source: Source, dtype: Dtype) -> dict[str, tor
     random = torch.Generator().manual_seed(case.seed * 1_000_003 + case.size)
     sizes = {"B": case.batch, "H": case.height, "W": case.width, "S": case.tokens}
     sizes["T"] = len(case.timesteps)
+    sizes = with_halves(sizes)
     made = {}
     for spec in source.inputs:
         shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.shape)
@@ -68,7 +70,8 @@ def _make(
     if spec.dtype == "int64":  # class_labels that index an embedding table
         classes = source.config.get("num_class_embeds") or 1
         return torch.randint(0, classes, shape, generator=random)
-    return torch.randn(shape, generator=random)  # text_embeds: a projection, about unit normal
+    # text_embeds, a projection, is about unit normal; a residual is made as large as the skip
+    return torch.randn(shape, generator=random)
 
 
 def clean_latents(shape: Sequence[int], random: torch.Generator) -> torch.Tensor:

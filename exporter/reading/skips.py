@@ -16,9 +16,9 @@ class Skip:
 
     Attributes:
         id: Number in order of sources, 0 for the first one produced.
-        source: Node that produces the value.
+        source: Node that produces the value, or what a ControlNet's residual is added to.
         sink: Concat that consumes it.
-        value: The value itself, (B, C, H/2^k, W/2^k).
+        value: The value as the sink consumes it, (B, C, H/2^k, W/2^k).
     """
 
     id: int
@@ -39,12 +39,36 @@ def find_skips(flow: Flow) -> list[Skip]:
         if pair is None:
             continue
         for value, trunk in (pair, pair[::-1]):
-            source = value.producer()
-            if source is not None and source in flow.ancestors(trunk):
+            source = _source(value, flow.ancestors(trunk), flow)
+            if source is not None:
                 found.append((source, node, value))
                 break
     found.sort(key=lambda skip: (flow.order[skip[0]], -flow.order[skip[1]]))
     return [Skip(index, *skip) for index, skip in enumerate(found)]
+
+
+def residual_of(node: ir.Node, flow: Flow) -> ir.Value | None:
+    """The residual from outside that a node adds to the image: an input as large as it."""
+    if node.op_type != "Add":
+        return None
+    images = [value for value in node.inputs if flow.is_image(value)]
+    others = [value for value in node.inputs if value is not None and value not in images]
+    if len(images) != 1 or len(others) != 1:
+        return None
+    (other,) = others
+    carries = other.is_graph_input() and bool(flow.sources(other))
+    return other if carries and len(dims(other) or ()) == 4 else None
+
+
+def _source(value: ir.Value, before: set[ir.Node], flow: Flow) -> ir.Node | None:
+    """Where the trunk left a value, seen through residuals added to the value alone."""
+    node = value.producer()
+    while node is not None and node not in before:
+        if residual_of(node, flow) is None:
+            return None
+        image = next(operand for operand in node.inputs if flow.is_image(operand))
+        node = image.producer() if image is not None else None
+    return node
 
 
 def _images(node: ir.Node, flow: Flow) -> tuple[ir.Value, ir.Value] | None:

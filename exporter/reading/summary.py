@@ -28,6 +28,7 @@ NAMES: Mapping[str, str] = {
     "conv_in": "ConvIn",
     "conv_out": "ConvOut",
     "skip": "Skip",
+    "condition": "Condition",
     "shape": "Shape",
 }
 ATTENTIONS = ("cross_attention", "self_attention", "joint_attention")

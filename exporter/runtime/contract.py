@@ -11,6 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from exporter import metadata as meta
+from exporter.conditions.residuals import conditions_in, with_conditions
 from exporter.errors import UsageError
 from exporter.types import Dtype, Source
 
@@ -79,6 +80,14 @@ class Contract:
             int(weights.get("seed", 0)),
             self.metadata.get(meta.PREFIX + "model.revision"),
         )
+
+    def conditioned(self, source: Source) -> Source:
+        """The model with the inputs of those conditions that the file takes.
+
+        Raises:
+            UsageError: The model has no place for them.
+        """
+        return with_conditions(source, conditions_in(self.types))
 
     def require(self, source: Source) -> None:
         """Refuse a file with other inputs than the model.

@@ -194,7 +194,8 @@ def _loop_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--prediction",
         choices=("epsilon", "v_prediction", "sample"),
-        help="what the model predicts (default: the scheduler config's, else epsilon)",
+        help="what the model predicts (default: what the file says, else the scheduler's "
+        "config, else epsilon)",
     )
     group.add_argument(
         "--guidance",

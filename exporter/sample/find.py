@@ -206,9 +206,16 @@ def _skips(flow: Flow) -> Iterator[Skip]:
         ids = node.metadata_props.get(meta.SKIP_SINK, "")
         order = [flow.order[_producer(node, operand)] for operand in (0, 1)]
         waited = order.index(min(order))
-        source = _producer(node, waited).metadata_props.get(meta.MODULE, "")
+        source = _left(_producer(node, waited), flow).metadata_props.get(meta.MODULE, "")
         module = node.metadata_props[meta.MODULE]
         yield Skip(node.name or "", ids, source, module, waited)
+
+
+def _left(node: ir.Node, flow: Flow) -> ir.Node:
+    """Where the trunk left a skip, before a ControlNet's residual was added to it."""
+    while node.metadata_props.get(meta.ROLE) == "condition":
+        node = _producer(node, [flow.is_image(value) for value in node.inputs].index(True))
+    return node
 
 
 def _attentions(flow: Flow) -> Iterator[CrossAttention]:

@@ -27,6 +27,7 @@ class Model:
         size_multiple: Divisor of every height and width.
         inputs: Shape of each graph input, sizes and symbols.
         weights: ``atlas.weights``.
+        prediction: ``atlas.prediction``; None where the file does not tell.
     """
 
     path: Path
@@ -36,6 +37,7 @@ class Model:
     size_multiple: int
     inputs: Mapping[str, tuple[int | str, ...]]
     weights: Mapping[str, Any]
+    prediction: str | None = None
 
     @property
     def latent_channels(self) -> int:
@@ -95,4 +97,5 @@ def read_model(path: Path) -> Model:
         size_multiple=int(props.get(meta.PREFIX + "size_multiple", 1)),
         inputs={value.name or "": dims(value) or () for value in model.graph.inputs},
         weights=json.loads(props.get(meta.PREFIX + "weights", "{}")),
+        prediction=props.get(meta.PREFIX + "prediction"),
     )

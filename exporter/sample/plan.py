@@ -8,10 +8,12 @@ from typing import Any, Literal
 
 import torch
 
+from exporter.conditions.residuals import is_residual
 from exporter.denoising.conditions import AESTHETIC, VAE_SCALE, guidance_embedding, time_ids
 from exporter.denoising.loop import Loop
 from exporter.denoising.schedulers import load_scheduler
 from exporter.errors import UsageError
+from exporter.inputs import with_halves
 from exporter.sample.model import Model
 from exporter.sample.pipeline import scheduler_config
 from exporter.sample.prompts import Prompt, Wanted, encoded, seeded, stored
@@ -90,7 +92,16 @@ class Plan:
         for name in ("time_ids", "timestep_cond", "class_labels"):
             if name in self.model.inputs:
                 made[name] = torch.cat([self._condition(name, row) for row in self.rows])
-        return made
+        return {**made, **self._residuals_off()}
+
+    def _residuals_off(self) -> dict[str, torch.Tensor]:
+        """Zeros for what a ControlNet or an adapter would add: the image as without one."""
+        sizes = with_halves({"B": len(self.rows), "H": self.height, "W": self.width})
+        return {
+            name: torch.zeros([sizes[dim] if isinstance(dim, str) else dim for dim in shape])
+            for name, shape in self.model.inputs.items()
+            if is_residual(name)
+        }
 
     def _condition(self, name: str, row: str) -> torch.Tensor:
         width = self.model.width(name)
@@ -125,7 +136,7 @@ def make_plan(request: RecordRequest, model: Model) -> Plan:
         request.steps,
         class_name=model.class_name,
         config=scheduler_config(request.pipeline),
-        prediction=request.prediction,
+        prediction=request.prediction or model.prediction,
     )
     text = model.width("encoder_hidden_states")
     guided = request.guidance > 1 and text is not None and "timestep_cond" not in model.inputs

@@ -145,6 +145,8 @@ def make_plan(request: SamplerRequest) -> SamplerPlan:
         raise UsageError(
             f"--scheduler {request.scheduler}", "a folder with scheduler_config.json"
         )
+    if said := contract.metadata.get(meta.PREFIX + "prediction"):
+        config = {**config, "prediction_type": said}
     family = choose_family(request.sampler, class_name, config)
     return SamplerPlan(request, contract, family, _channels(request.unet, contract))
 

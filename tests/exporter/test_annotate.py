@@ -57,6 +57,7 @@ def test_counts_are_the_architectures(workshop, name, unet):
         "skip": sum(len(block.resnets) for block in unet.up_blocks),
         "downsample": sum(block.downsamplers is not None for block in unet.down_blocks),
         "upsample": sum(block.upsamplers is not None for block in unet.up_blocks),
+        "condition": 0,
     }
 
 

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
+import threading
 
 import pytest
 
@@ -34,7 +37,7 @@ def test_pages_carry_a_strict_policy(serve, atlas):
     assert "script-src 'self';" in policy
     assert "unsafe" not in policy
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert b"<!-- shown -->" not in page
+    assert b"<!-- data -->" not in page
 
 
 def test_loopback_by_default(serve, atlas):
@@ -154,3 +157,51 @@ def test_a_comparison_is_served(serve, atlas, tmp_path):
     found = json.loads(ask(server, "/compare/weights.json")[1])
     assert found["equal"] == 0
     assert "conv_in" in found["different"]
+
+
+@pytest.mark.parametrize("path", ["/", "/none"])
+@pytest.mark.parametrize("asking", ["HTTP/1.0\r\n", "HTTP/1.1\r\nConnection: close\r\n"])
+def test_a_connection_ends_when_that_is_asked_for(serve, atlas, path, asking):
+    server = serve(atlas)
+    host = f"127.0.0.1:{server.server_address[1]}"
+    with socket.create_connection(server.server_address[:2], timeout=10) as connection:
+        connection.sendall(f"GET {path} {asking}Host: {host}\r\n\r\n".encode())
+        answer = b""
+        while piece := connection.recv(1 << 16):  # a connection kept alive would time out
+            answer += piece
+    assert b"\r\nConnection: close\r\n" in answer
+
+
+def test_half_open_connections_do_not_hold_a_thread_each(serve, atlas):
+    server = serve(atlas)
+    before = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        for number in range(200):
+            half = socket.create_connection(server.server_address[:2], timeout=10)
+            stack.enter_context(half)
+            half.sendall(b"GET / HT" if number % 2 else b"GET / HTTP/1.1\r\nHost: 127")
+        for _ in range(200):
+            assert ask(server, "/")[0].status == 200
+            if threading.active_count() - before <= 40:
+                break
+        assert threading.active_count() - before <= 40
+
+
+@pytest.mark.parametrize("name", ["localhost", "127.0.0.1", "[::1]", "LOCALHOST:80"])
+def test_the_default_port_needs_no_number(serve, atlas, name):
+    server = serve(atlas)
+    server.server_address = ("127.0.0.1", 80)
+    assert server.knows(name)
+    assert not server.knows("localhost:81")
+
+
+@pytest.mark.parametrize("port", ["²", "5" * 5000, "", "-1", "٣"])
+def test_a_host_with_an_odd_port_is_turned_away(serve, atlas, port):
+    server = serve(atlas)
+    assert not server.knows(f"localhost:{port}")
+    wrong = port.encode("utf-8").decode("latin-1")
+    answer, _ = ask(server, "/", Host=f"127.0.0.1:{wrong}")
+    assert answer.status == 421
+    host = f"127.0.0.1:{server.server_address[1]}"
+    answer, _ = ask(server, "/m/0/data/0", Host=host, Range=f"bytes=0-{wrong}")
+    assert answer.status == 400

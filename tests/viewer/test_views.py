@@ -13,7 +13,7 @@ from tests.browser import netron_frame
 from tests.viewer.test_atlas import foreign
 from tests.viewer.tiny import build
 from viewer.model.atlas import read
-from viewer.serve import offline
+from viewer.serve import offline, shown
 from viewer.serve.shown import Shown
 
 
@@ -117,3 +117,10 @@ def test_a_flat_foreign_file(eyes, serve, tmp_path):
     expect(netron_frame(page).locator(".select.graph-node")).to_contain_text("Conv")
     for tab in page.locator("[role=tab]").all():
         tab.click()
+
+
+def test_netron_is_not_asked_to_lay_out_a_huge_graph(eyes, serve, atlas, monkeypatch):
+    monkeypatch.setattr(shown, "NETRON_LIMIT", 5)
+    page = eyes.open(serve(atlas).url, wait="map")
+    expect(page.locator("iframe")).to_have_count(0)
+    expect(page.locator(".outline li")).not_to_have_count(0)

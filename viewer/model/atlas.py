@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from viewer.model.rows import node_row, value_row
 from viewer.model.sizes import Nominal
 from viewer.model.tree import Node, Tree
 from viewer.model.unet import Attention, Block, Injection, Skip
+from viewer.numbers import plain_json
 
 
 @dataclass(frozen=True)
@@ -136,50 +136,50 @@ class Atlas:
         }
 
 
-def read(path: Path) -> Atlas:
-    """Reads an .onnx file into an Atlas.
+def read(
+    path: Path,
+    max_nodes: int = model_file.MAX_NODES,
+    on_stage: Callable[[str], None] = lambda _: None,
+) -> Atlas:
+    """Reads an .onnx file into an Atlas, in time and memory linear in its size.
 
     Args:
         path: An .onnx file, annotated by the exporter (docs/FORMAT.md) or not.
+        max_nodes: How many operators it may hold.
+        on_stage: Told what is about to be done.
 
     Raises:
-        ModelError: The file cannot be opened or is not an ONNX model.
+        ModelError: The file cannot be opened, is not an ONNX model, or is too large.
     """
-    file = model_file.read(path)
+    on_stage("file")
+    file = model_file.read(path, max_nodes)
     metadata = dict(file.model.metadata_props)
     nominal = _nominal(_json(metadata.get("atlas.model.config")))
-    tree = with_costs(with_flows(_guess_sides(grouped(expand(file.model)))), nominal)
+    on_stage("hierarchy")
+    tree = grouped(expand(file.model))
+    on_stage("flows and costs")
+    tree = with_costs(with_flows(_guess_sides(tree)), nominal)
+    on_stage("blocks and skips")
     found = unet.skips(tree)
     tree = _mark_skips(tree, found)
-    blocks = unet.blocks(tree, found)
-    atlas = Atlas(
-        file,
-        metadata,
-        nominal,
-        tree,
-        blocks,
-        found,
-        unet.injections(tree),
-        unet.attentions(tree),
-        (),
-    )
+    parts = (unet.blocks(tree, found), found, unet.injections(tree), unet.attentions(tree))
+    atlas = Atlas(file, metadata, nominal, tree, *parts, missing=())
     return replace(atlas, missing=tuple(_missing(atlas)))
 
 
 def _json(text: str | None) -> Mapping[str, Any]:
     try:
-        value = json.loads(text or "{}")
-    except (ValueError, RecursionError):
+        value = plain_json(text or "{}")
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
 
 
 def _nominal(config: Mapping[str, Any]) -> Nominal:
     size = config.get("sample_size")
-    if isinstance(size, int) and not isinstance(size, bool) and 0 < size <= 4096:
-        return Nominal(height=size, width=size)
-    if isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) for n in size):
-        return Nominal(height=size[0], width=size[1])
+    sides: list[Any] = size if isinstance(size, list) else [size, size]
+    if len(sides) == 2 and all(type(side) is int and 0 < side <= 4096 for side in sides):
+        return Nominal(height=sides[0], width=sides[1])
     return Nominal()
 
 

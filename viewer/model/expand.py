@@ -14,14 +14,14 @@ from viewer.model.values import (
     attributes,
     captured,
     dtype_of,
-    integer,
     module_path,
     shape_of,
     weight,
 )
+from viewer.numbers import count
 
 NODE_LIMIT = 30_000
-"""Calls may multiply: a small hostile file must not expand without end."""
+"""Calls may multiply: a small hostile file must not expand without end. More stay closed."""
 
 DEPTH_LIMIT = 100
 """Calls inside calls; a UNet's go about ten deep."""
@@ -86,9 +86,6 @@ class _Builder:
         for node in nodes:
             if self.constant(node):
                 continue
-            if len(self.nodes) >= NODE_LIMIT:
-                self.truncated = True
-                break
             segment = relative(module_path(node), around) or node.op_type
             made.append(self.node(node, scope, parent, links.link(segment)))
         return made
@@ -115,6 +112,8 @@ class _Builder:
         function = self.model.functions.get(node.op_identifier())
         if function is not None and node.op_identifier() in self.open_calls:
             function = None  # ONNX forbids recursion; a hostile file may not know
+        if function is not None and len(self.nodes) > NODE_LIMIT:
+            function, self.truncated = None, True
         inputs = [ABSENT if v is None else scope.get(v, WEIGHT) for v in node.inputs]
         weights = [self.constants[v] for v in node.inputs if v in self.constants]
         children: list[int] = []
@@ -136,7 +135,7 @@ class _Builder:
             metadata=dict(node.metadata_props),
             module=module_path(node),
             side=node.metadata_props.get("atlas.side", ""),
-            level=integer(node.metadata_props.get("atlas.level")),
+            level=count(node.metadata_props.get("atlas.level", "")),
             inputs=tuple(inputs),
             outputs=tuple(scope[v] for v in node.outputs if v in scope),
             formals=tuple(v.name or "" for v in function.inputs) if function else (),

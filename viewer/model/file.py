@@ -63,14 +63,20 @@ class ModelFile:
             raise LocationError(f"{location!r} cannot be opened ({error.strerror})") from error
 
 
-def read(path: Path) -> ModelFile:
+MAX_NODES = 200_000
+"""More operators than this are refused at once, unless asked for: about 4 kB of memory and
+0.15 ms each."""
+
+
+def read(path: Path, max_nodes: int = MAX_NODES) -> ModelFile:
     """Reads a model; memory is bounded by its graph, whatever its weights weigh.
 
     Args:
         path: An .onnx file, annotated by the exporter or not.
+        max_nodes: How many operators its graph and functions may hold together.
 
     Raises:
-        ModelError: It cannot be opened or is not an ONNX model.
+        ModelError: It cannot be opened, is not an ONNX model, or holds too many operators.
     """
     content = without_weights(path)
     try:
@@ -79,6 +85,11 @@ def read(path: Path) -> ModelFile:
         raise ModelError(f"{path} is not an ONNX file", "a binary ModelProto") from error
     if not proto.graph.node:
         raise ModelError(f"{path} holds no graph", "an ONNX model with nodes")
+    count = len(proto.graph.node) + sum(len(function.node) for function in proto.functions)
+    if count > max_nodes:
+        raise ModelError(
+            f"{path} holds {count} operators", f"at most {max_nodes}", "raise --max-nodes"
+        )
     inferred = _lacks_shapes(proto)
     if inferred:
         proto = _infer(proto)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
-from viewer.model.sizes import Nominal, flops
+from viewer.model.sizes import Nominal, flops, size
 from viewer.model.tree import ABSENT, Flow, Node, Tree
+from viewer.numbers import count
 
 _INPUT_FLOWS: dict[str, Flow] = {
     "sample": "image",
@@ -48,15 +48,15 @@ def with_costs(tree: Tree, nominal: Nominal) -> Tree:
     nodes = list(tree.nodes)
     for node in reversed(tree.nodes):  # children before parents
         if node.kind == "op":
-            params = sum(math.prod(w.shape) for w in node.weights if w.parameter)
+            params = sum(size(w.shape) or 0 for w in node.weights if w.parameter)
             nodes[node.id] = replace(node, params=params, flops=_cost(tree, node, nominal))
             continue
         inside = [nodes[child] for child in node.children]
-        written = node.metadata.get("atlas.params", "")
+        written = count(node.metadata.get("atlas.params", ""))
         counted = sum(child.params for child in inside)
         nodes[node.id] = replace(
             node,
-            params=int(written) if written.isdigit() else counted,
+            params=counted if written is None else written,
             flops=sum(child.flops or 0 for child in inside),
         )
     return replace(tree, nodes=tuple(nodes))

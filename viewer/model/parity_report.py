@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from viewer.errors import ReportError
+from viewer.numbers import plain_json
 
 _LIMIT = 64 << 20
 
@@ -21,10 +21,10 @@ def read(path: Path) -> Mapping[str, Any]:
     try:
         if path.stat().st_size > _LIMIT:
             raise ReportError(f"{path} is too large for a report")
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = plain_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ReportError(f"{path} cannot be opened ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ReportError(f"{path} is not JSON", "a report of the exporter") from error
     if not isinstance(report, dict):
         raise ReportError(f"{path} is not a report", "a JSON object")

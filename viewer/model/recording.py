@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from viewer.errors import RecordingError
+from viewer.numbers import plain_json
 
 Array = npt.NDArray[Any]
 
@@ -217,11 +217,11 @@ def read_recording(path: Path) -> Recording:
             names = list(file.keys())
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
         metadata = {
-            key.removeprefix(PREFIX): json.loads(text)
+            key.removeprefix(PREFIX): plain_json(text)
             for key, text in texts.items()
             if key.startswith(PREFIX)
         }
-    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise RecordingError(f"{path} cannot be read as safetensors ({error})") from error
     if metadata.get("format") not in FORMATS or "timestep" not in shapes:
         raise RecordingError(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from viewer.numbers import count
 
 Dim = int | str | None
 Shape = tuple[Dim, ...]
 
-_FACTOR = re.compile(r"^(?P<symbol>[A-Za-z_]\w*)(?:/(?P<divisor>\d+))?$")
+_FACTOR = re.compile(r"^(?P<symbol>[A-Za-z_]\w*)(?:/(?P<divisor>[0-9]{1,9}))?$")
+_FACTORS, _MOST = 8, 1 << 62
 _SYMBOLS = {"batch": "B", "batch_size": "B", "height": "H", "width": "W", "sequence": "S"}
 
 
@@ -41,17 +44,12 @@ class Nominal:
             return dim
         if not dim:
             return None
-        product = 1
-        for factor in dim.replace(" ", "").strip("()").split("*"):
-            value = self._factor(factor)
-            if value is None:
-                return None
-            product *= value
-        return product
+        factors = dim.replace(" ", "").strip("()").split("*", _FACTORS)
+        return size([self._factor(factor) for factor in factors])
 
     def _factor(self, text: str) -> int | None:
-        if text.isdigit():
-            return int(text)
+        if (number := count(text)) is not None:
+            return number
         match = _FACTOR.match(text)
         if match is None:
             return None
@@ -74,6 +72,16 @@ class Nominal:
             return None
         numbers = tuple(self.dim(dim) for dim in shape)
         return None if None in numbers else numbers  # type: ignore[return-value]
+
+
+def size(shape: Sequence[int | None]) -> int | None:
+    """The number of elements; None if a dimension is unknown, or it is beyond any tensor."""
+    product = 1
+    for dim in shape:
+        if dim is None or product > _MOST:
+            return None
+        product *= dim
+    return product if product <= _MOST else None
 
 
 # One floating-point operation for each element that comes out.
@@ -113,22 +121,15 @@ def flops(
     if op in _FREE:
         return 0
     out = outputs[0] if outputs else None
-    if out is None:
+    elements = size(out) if out is not None else None
+    if out is None or elements is None:
         return None
     if op in _PER_ELEMENT:
-        return math.prod(out)
+        return elements
     if op in _FIVE_PER_ELEMENT:
-        return 5 * math.prod(out)
-    counter = {
-        "Conv": _conv,
-        "ConvTranspose": _conv_transpose,
-        "MatMul": _matmul,
-        "Gemm": _gemm,
-        "NhwcConv": _conv,
-        "Attention": _attention,
-        "MultiHeadAttention": _attention,
-    }.get(op)
-    if counter is None or any(shape is None for shape in inputs[:2]):
+        return 5 * elements
+    counter = _COUNTERS.get(op)
+    if counter is None or any(shape is None or size(shape) is None for shape in inputs[:2]):
         return None
     return counter([shape or () for shape in inputs], out, attributes)
 
@@ -162,3 +163,14 @@ def _attention(
         return None
     channels = query[-1] * (query[1] if len(query) == 4 else 1)
     return 4 * query[0] * query[-2] * key[-2] * channels
+
+
+_COUNTERS: Mapping[str, Callable[..., int | None]] = {
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "MatMul": _matmul,
+    "Gemm": _gemm,
+    "NhwcConv": _conv,
+    "Attention": _attention,
+    "MultiHeadAttention": _attention,
+}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from viewer.model.sizes import Shape
 from viewer.model.tree import Node, Tree
+from viewer.numbers import count
 
 ATTENTION_ROLES = ("cross_attention", "self_attention", "joint_attention")
 
@@ -139,7 +140,8 @@ def skips(tree: Tree) -> tuple[Skip, ...]:
 
 
 def _numeric(text: str) -> tuple[int, str]:
-    return (int(text), "") if text.isdigit() else (1 << 30, text)
+    number = count(text)
+    return (1 << 60, text) if number is None else (number, "")
 
 
 def _skip_ids(node: Node, end: str) -> list[str]:
@@ -204,8 +206,7 @@ def _module_call(tree: Tree, node: Node) -> int:
 
 
 def _number(node: Node, key: str, attribute: str) -> int | None:
-    text = str(node.metadata.get(key, node.attributes.get(attribute, "")))
-    return int(text) if text.isdigit() else None
+    return count(str(node.metadata.get(key, node.attributes.get(attribute, ""))))
 
 
 def blocks(tree: Tree, found_skips: Sequence[Skip]) -> tuple[Block, ...]:

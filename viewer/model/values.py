@@ -26,7 +26,7 @@ def module_path(node: ir.Node) -> str:
     if scopes.startswith("["):
         try:
             names = [str(name) for name in ast.literal_eval(scopes)[:-1]]
-        except (ValueError, SyntaxError, TypeError):
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             names = []
         return names[-1] if names else ""
     if (node.name or "").startswith("/"):
@@ -104,8 +104,3 @@ def shape_of(value: ir.Value) -> Shape | None:
 def dtype_of(value: ir.Value) -> str:
     """ONNX name of the element type; empty when the file does not say."""
     return value.dtype.name if value.dtype is not None else ""
-
-
-def integer(text: str | None) -> int | None:
-    """A number in a metadata text; None when it is absent or something else."""
-    return int(text) if text is not None and text.lstrip("-").isdigit() else None

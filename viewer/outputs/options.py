@@ -7,6 +7,7 @@ from pathlib import Path
 
 from viewer.errors import TargetError
 from viewer.model.atlas import Atlas
+from viewer.numbers import count
 from viewer.outputs import autograd, graphviz, model_explorer, tensorboard
 from viewer.outputs.figures.figure import OPERATORS
 from viewer.targets import DOT, EVENTS, GRAPHS, PDF, PNG, RUN, SVG, Target
@@ -108,9 +109,10 @@ def check_outputs(arguments: argparse.Namespace) -> None:
 def _depth(text: str) -> int:
     if text in _DEPTHS:
         return _DEPTHS[text]
-    if not text.isdigit() or int(text) < 1:
+    depth = count(text)
+    if not depth:
         raise argparse.ArgumentTypeError(f"{text!r} is no depth; say 1, 2, ... or operator")
-    return int(text)
+    return depth
 
 
 def _size(path: Path) -> str:

@@ -35,6 +35,7 @@ LOOKS: Mapping[str, Look] = {
     "self_attention": Look("self-attention", "#1d5fa8", "self"),
     "joint_attention": Look("joint attention", "#5a4fcf", "joint"),
     "skip": Look("skip connection", "#00785a", "skip"),
+    "condition": Look("condition", "#a3262f", "+ cond"),
     "resnet": Look("residual block", "#52606d", "res"),
     "feed_forward": Look("feed-forward", "#6b7280", "MLP"),
     "transformer": Look("transformer", "#667485", "tokens"),

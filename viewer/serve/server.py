@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import json
 import os
 import queue
 import re
 import secrets
+import socket
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
@@ -16,6 +18,7 @@ from typing import Any, BinaryIO
 
 from viewer.errors import TargetError, ViewerError
 from viewer.model.compare import weights
+from viewer.numbers import count
 from viewer.serve import netron, offline, pages
 from viewer.serve.shown import Shown
 
@@ -25,7 +28,10 @@ POLICY = (
     "frame-ancestors 'none'"
 )
 _ANYWHERE = {"0.0.0.0", "::", ""}
-_RANGE = re.compile(r"^bytes=(\d+)-(\d+)$")
+_HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
+_RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
+_MOST_WAITING = 32
+"""Connections that have not asked for anything yet, or not again; the oldest then ends."""
 _PIECE = 1 << 20
 _UPLOAD_LIMIT = 1 << 29
 
@@ -52,9 +58,9 @@ class Server(ThreadingHTTPServer):
         self.shown, self.pages, self.host = shown, pages, host.lower()
         self.token = secrets.token_urlsafe(24)
         self.uploads: queue.Queue[bytes] = queue.Queue()
+        self._waiting: dict[socket.socket, None] = {}
+        self._lock = threading.Lock()
         if ":" in host:
-            import socket
-
             self.address_family = socket.AF_INET6
         try:
             super().__init__((host, port), Handler)
@@ -90,14 +96,26 @@ class Server(ThreadingHTTPServer):
         if not isinstance(error, (ConnectionError, TimeoutError)):
             super().handle_error(request, client_address)
 
+    def waits(self, connection: socket.socket) -> None:
+        """Notes a connection that waits for a request; ends the oldest of too many."""
+        with self._lock:
+            self._waiting[connection] = None
+            for oldest in list(self._waiting)[: len(self._waiting) - _MOST_WAITING]:
+                del self._waiting[oldest]
+                with contextlib.suppress(OSError):  # it ended by itself
+                    oldest.shutdown(socket.SHUT_RDWR)
+
+    def works(self, connection: socket.socket) -> None:
+        """A request has come: the connection no longer waits."""
+        with self._lock:
+            self._waiting.pop(connection, None)
+
     def knows(self, host: str | None) -> bool:
         """Whether a Host header names this server: a foreign name may be DNS rebinding."""
-        if host is None:
+        match = _HOST.fullmatch((host or "").lower())
+        if match is None or int(match[2] or 80) != self.server_address[1]:
             return False
-        name, _, port = host.rpartition(":")
-        if not port.isdigit() or int(port) != self.server_address[1]:
-            return False
-        name = name.strip("[]").lower()
+        name = match[1].strip("[]")
         bound = str(self.server_address[0])
         if name in ("localhost", "127.0.0.1", "::1", bound, self.host):
             return True
@@ -132,7 +150,18 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Silent: what a browser asks for is of no interest on the terminal."""
 
+    def handle_one_request(self) -> None:
+        """Waits for a request, and may be ended while it does; see ``Server.waits``."""
+        self.server.waits(self.connection)
+        super().handle_one_request()
+
+    def finish(self) -> None:
+        """Forgets the connection."""
+        self.server.works(self.connection)
+        super().finish()
+
     def _route(self, method: str) -> None:
+        self.server.works(self.connection)
         if not self.server.knows(self.headers.get("Host")):
             self._text(HTTPStatus.MISDIRECTED_REQUEST, "unknown Host")
             return
@@ -193,7 +222,7 @@ class Handler(BaseHTTPRequestHandler):
         self._range(lambda: file.open(location))
 
     def _range(self, opening: Callable[[], BinaryIO]) -> None:
-        match = _RANGE.match(self.headers.get("Range") or "")
+        match = _RANGE.fullmatch(self.headers.get("Range") or "")
         if match is None:
             self._text(HTTPStatus.BAD_REQUEST, "ask for one tensor: Range: bytes=first-last")
             return
@@ -235,12 +264,12 @@ class Handler(BaseHTTPRequestHandler):
         self._json(weights(models[0], models[1]))
 
     def _upload(self, token: str) -> None:
-        length = self.headers.get("Content-Length") or ""
-        fits = length.isdigit() and int(length) <= _UPLOAD_LIMIT
+        length = count(self.headers.get("Content-Length") or "")
+        fits = length is not None and length <= _UPLOAD_LIMIT
         if not secrets.compare_digest(token, self.server.token) or not fits:
             self._text(HTTPStatus.FORBIDDEN, "no")
             return
-        self.server.uploads.put(self.rfile.read(int(length)))
+        self.server.uploads.put(self.rfile.read(length))
         self._text(HTTPStatus.OK, "thanks")
 
     def _offline(self) -> None:
@@ -253,7 +282,7 @@ class Handler(BaseHTTPRequestHandler):
         self._bytes(json.dumps(value, default=str).encode(), "application/json", POLICY)
 
     def _text(self, status: HTTPStatus, text: str) -> None:
-        self.close_connection = self.command != "GET"
+        self.close_connection |= self.command != "GET"  # a body may be left unread
         self._bytes(text.encode(errors="replace"), "text/plain; charset=utf-8", POLICY, status)
 
     def _bytes(
@@ -273,6 +302,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.send_header("Cross-Origin-Opener-Policy", "same-origin")
         self.send_header("Cache-Control", "no-cache")
+        if self.close_connection:
+            self.send_header("Connection", "close")
         if kind.startswith("text/html"):
             # Netron asks a foreign host for the visitor's country unless consent is known.
             self.send_header("Set-Cookie", "consent=1; Path=/; SameSite=Strict")

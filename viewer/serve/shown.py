@@ -13,6 +13,9 @@ from viewer.model.atlas import Atlas
 from viewer.model.compare import compare
 from viewer.model.recording import Recording
 
+NETRON_LIMIT = 5_000
+"""Netron is not asked to lay out more operators than this at once: it would not come back."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -52,9 +55,16 @@ class Shown:
 
     def about(self, **more: Any) -> dict[str, Any]:
         """What the page needs before anything else."""
-        names = [{"name": m.name, "file": m.file.path.name} for m in self.models]
+        models = [
+            {
+                "name": model.name,
+                "file": model.file.path.name,
+                "large": len(model.file.model.graph) > NETRON_LIMIT,
+            }
+            for model in self.models
+        ]
         recording = self.recording is not None
-        return {"models": names, "report": dict(self.report), "recording": recording, **more}
+        return {"models": models, "report": dict(self.report), "recording": recording, **more}
 
 
 def _dump(value: Any) -> bytes:

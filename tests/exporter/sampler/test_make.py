@@ -181,6 +181,29 @@ def test_the_command_line_makes_and_proves_it(
     ]
 
 
+def test_an_export_with_a_sampler_reads_the_pipelines_config(
+    save_unet: Any, save_config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "pipeline"
+    save_unet(root / "unet")
+    save_config({"prediction_type": "v_prediction"}).joinpath("scheduler_config.json").rename(
+        root / "scheduler_config.json"
+    )
+    target = tmp_path / "elsewhere" / "unet.onnx"
+    target.parent.mkdir()
+    arguments = [str(target), "--model", str(root), "--no-check", "--sampler", "ddim"]
+    assert main(arguments) == 0
+    model = onnx.load(target.with_name("unet.sampler.onnx"), load_external_data=False)
+    props = {p.key: p.value for p in model.metadata_props}
+    assert json.loads(props["atlas.sampler"])["config"]["prediction_type"] == "v_prediction"
+    assert json.loads(props["atlas.sampler.parity"])["verdict"] == "skipped"
+    capsys.readouterr()
+    assert main([*arguments[:-1], "heun"]) == 2  # before the export
+    assert "HeunDiscreteScheduler as a graph" in capsys.readouterr().err
+    assert main([*arguments, "--all", str(tmp_path)]) == 2
+    assert "--sampler with --all" in capsys.readouterr().err
+
+
 def test_a_failed_proof_leaves_the_target_as_it_was(
     unet_file: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

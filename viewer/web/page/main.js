@@ -37,7 +37,7 @@ class App {
     this.atlases = [];
     this.comparison = about.comparison ?? null;
     this.errors = moduleErrors(about.report ?? {});
-    this.side = this.offline ? "outline" : "graph";
+    this.side = this.offline || about.models.some((one) => one.large) ? "outline" : "graph";
     this.parts = buildFrame(about.models.length > 1);
   }
 
@@ -84,7 +84,7 @@ class App {
   }
 
   needGraph(index) {
-    if (this.offline || this.graphs[index]) {
+    if (this.offline || this.graphs[index] || this.shown.models[index].large) {
       return;
     }
     const mine = (act) => (argument) =>
@@ -260,7 +260,9 @@ class App {
       );
     swap(
       parts.sides,
-      this.offline ? null : [pick("graph", "Graph"), pick("outline", "Outline")],
+      this.offline || this.shown.models[this.index].large
+        ? null
+        : [pick("graph", "Graph"), pick("outline", "Outline")],
     );
     parts.outline.hidden = this.side !== "outline";
     swap(parts.outline, this.side === "outline" ? outline(this) : null);

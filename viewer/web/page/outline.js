@@ -5,6 +5,8 @@ import { compact, share } from "./numbers.js";
 import { roleClass, roleLabel } from "./roles.js";
 import { shapeOf } from "./nodes.js";
 
+const MOST = 1000;
+
 export function outline(app) {
   const { atlas } = app;
   const scope = app.scope;
@@ -16,7 +18,7 @@ export function outline(app) {
       class: `outline${lit ? " tracing" : ""}`,
       "aria-label": "Nodes in the order of the graph",
     },
-    ids.map((id) => {
+    ids.slice(0, MOST).map((id) => {
       const node = atlas.nodes[id];
       const classes = [
         roleClass(node.role),
@@ -58,5 +60,8 @@ export function outline(app) {
         ),
       );
     }),
+    ids.length > MOST
+      ? el("li", { class: "empty" }, `and ${ids.length - MOST} more: search for them by name`)
+      : null,
   );
 }

@@ -1,0 +1,1 @@
+"""Conditions from outside the UNet: what each one feeds, and what "off" means."""
