@@ -104,8 +104,9 @@ def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordRep
         run = Run(plan, recording, request.provider, on_progress)
         plain = run.plain() if request.compare else None
         seen = run.watched(watched, decoder, compare=request.compare)
-        if request.image:
-            _save_image(recording.get("preview", plan.loop.evaluations - 1), request.image)
+        if request.image and decoder:
+            last = torch.from_numpy(recording.get("latents", plan.loop.evaluations).copy())
+            _save_image(decoder(last[None]), request.image)
     return RecordReport(
         target=request.target,
         nbytes=recording.nbytes,
