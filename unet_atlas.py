@@ -13,6 +13,7 @@ from importlib.metadata import version
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("exporter", "write a UNet as .onnx and prove it equal to PyTorch"),
     "parity": ("exporter.parity", "check any .onnx of a UNet against PyTorch"),
+    "profile": ("exporter.profile", "tell which modules and roles a step's time goes to"),
     "sample": ("exporter.sample", "run a denoising loop over a file and record it"),
     "view": ("viewer", "show a file, or compare two, in the browser"),
     "replay": ("viewer.replay", "show a recording"),
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name in ("-h", "--help"):
         _print(_help())
         return 0
+    name = "".join(c if c.isprintable() else "\ufffd" for c in name)
     said = f"error: {name or 'no command'}; expected one of {', '.join(COMMANDS)}"
     print(said, file=sys.stderr)  # noqa: T201
     return 2

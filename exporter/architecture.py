@@ -4,27 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
+import onnx
 import onnx_ir as ir
 
-from exporter import garbage
+from exporter import cache, garbage
 from exporter.annotate import Roles, annotate
-from exporter.lower import lower
-from exporter.simplify import simplify
-from exporter.trace import trace
-from exporter.types import (
-    TORCH_DTYPES,
-    Dtype,
-    OnProgress,
-    Program,
-    Progress,
-    Source,
-    StageRecord,
-)
-from exporter.weights.unet import build_unet
+from exporter.types import TORCH_DTYPES, Dtype, OnProgress, Progress, Source, StageRecord
 
 
 @dataclass(frozen=True)
@@ -33,14 +22,16 @@ class Graph:
 
     Attributes:
         model: Flat; parameters are inputs after the real ones. Clone it before use.
-        program: What it was lowered from.
+        inputs: Names of the inputs that are not parameters, in order.
+        classes: Qualified class of every module by path.
         roles: What was found in it.
         passes: Node counts around every simplification pass.
         nodes_traced: Nodes as lowered.
     """
 
     model: ir.Model
-    program: Program
+    inputs: tuple[str, ...]
+    classes: Mapping[str, str]
     roles: Roles
     passes: tuple[StageRecord, ...]
     nodes_traced: int
@@ -53,8 +44,8 @@ class Graph:
     @property
     def parameters(self) -> list[str]:
         """Names of the parameter inputs."""
-        names = {spec.name for spec in self.program.inputs}
-        return [v.name for v in self.model.graph.inputs if v.name and v.name not in names]
+        names = (value.name for value in self.model.graph.inputs)
+        return [name for name in names if name and name not in self.inputs]
 
     @property
     def transposed(self) -> frozenset[str]:
@@ -88,9 +79,12 @@ class Run:
         start = time.perf_counter()
         self.on_progress(Progress(name))
         yield
-        record = StageRecord(name, time.perf_counter() - start)
+        self.record(StageRecord(name, time.perf_counter() - start))
+
+    def record(self, record: StageRecord) -> None:
+        """Adds a stage that has ended."""
         self.records.append(record)
-        self.on_progress(Progress(name, 1, 1, record=record))
+        self.on_progress(Progress(record.name, 1, 1, record=record))
 
 
 def architecture(
@@ -111,6 +105,12 @@ def build(
     Raises:
         GraphError: The configuration cannot be traced or translated.
     """
+    # Seconds of torch.onnx and its optimisers, which a graph from the cache does without.
+    from exporter.lower import lower
+    from exporter.simplify import simplify
+    from exporter.trace import trace
+    from exporter.weights.unet import build_unet
+
     with run.stage("trace"):
         program = trace(source, lambda: build_unet(source), TORCH_DTYPES[dtype], keep_fp32)
     with run.stage("lower"):
@@ -119,5 +119,39 @@ def build(
     with run.stage("simplify"):
         model, passes = simplify(model, program.classes, run.on_progress)
     with run.stage("annotate"):
-        roles = annotate(model, [spec.name for spec in source.inputs])
-    return Graph(model, program, roles, passes, traced)
+        inputs = tuple(spec.name for spec in source.inputs)
+        roles = annotate(model, inputs)
+    return Graph(model, inputs, program.classes, roles, passes, traced)
+
+
+def cached(name: str, run: Run) -> Graph | None:
+    """A graph that ``keep`` kept, by its name in the cache; None if it must be built."""
+    start = time.perf_counter()
+    content = cache.load(name)
+    if content is None:
+        return None
+    head, _, model = content.partition(b"\n")
+    facts = json.loads(head)
+    graph = Graph(
+        ir.from_proto(onnx.ModelProto.FromString(model)),
+        tuple(facts["inputs"]),
+        facts["classes"],
+        Roles(**facts["roles"]),
+        tuple(StageRecord(**record) for record in facts["passes"]),
+        facts["nodes_traced"],
+    )
+    run.record(StageRecord("cache", time.perf_counter() - start))
+    return graph
+
+
+def keep(name: str, graph: Graph) -> None:
+    """Puts a graph into the cache."""
+    facts = {
+        "inputs": graph.inputs,
+        "classes": dict(graph.classes),
+        "roles": asdict(graph.roles),
+        "passes": [asdict(record) for record in graph.passes],
+        "nodes_traced": graph.nodes_traced,
+    }
+    model = ir.to_proto(graph.model).SerializeToString(deterministic=True)
+    cache.save(name, json.dumps(facts).encode() + b"\n" + model)

@@ -19,7 +19,7 @@ from exporter.disk import write_text
 from exporter.errors import AtlasError, TargetError, UsageError
 from exporter.sampler import cli as sampling
 from exporter.shipped import shipped
-from exporter.terminal import StageDisplay, run
+from exporter.terminal import Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.report import ExportReport
@@ -173,6 +173,7 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
         seed=arguments.seed,
         keep_fp32=tuple(arguments.keep_fp32),
         optimize=arguments.optimize,
+        cache=arguments.cache,
         prediction=arguments.prediction,
         conditions=tuple(arguments.conditions),
     )
@@ -188,7 +189,7 @@ def _guard_report(path: Path, output: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     names = sorted(p.stem for p in (Path(__file__).parent / "presets").glob("*.json"))
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m exporter",
         description="Turns a diffusers UNet into a simplified, hierarchical, annotated ONNX "
         "graph with dynamic axes, and proves that it computes what PyTorch computes.",
@@ -280,6 +281,12 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         help="also write OUT.ort.onnx, fused into ONNX Runtime's own operators for the "
         "--provider in use and proven in the same way; it reads the same weights. With "
         "--provider cuda --no-check it is made where there is no GPU",
+    )
+    group.add_argument(
+        "--no-cache",
+        dest="cache",
+        action="store_false",
+        help="trace the architecture even if this machine has traced it before",
     )
 
 

@@ -83,8 +83,10 @@ def _variant(variant: VariantReport) -> str:
 def _parity(parity: ParityReport | None) -> str:
     if parity is None:
         return "[yellow]not checked"
-    worst = parity.worst
+    worst, word = parity.worst, "[green]passed[/]"
+    if parity.unprovable:
+        word = f"[yellow]not provable[/] in {parity.dtype}: {', '.join(parity.unprovable)};"
     return (
-        f"[green]passed[/] {len(parity.cases)} cases on {parity.provider_used}; "
+        f"{word} {len(parity.cases)} cases on {parity.provider_used}; "
         f"worst {worst.name}: {worst.verdict.removeprefix('passed: ')}"
     )

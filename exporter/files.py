@@ -14,7 +14,7 @@ import onnx_ir as ir
 from exporter import metadata as meta
 from exporter.errors import GraphError, ParityError
 from exporter.parity.ask import ask
-from exporter.parity.check import smoke_cases
+from exporter.parity.cases import cases_of
 from exporter.parity.count import Count
 from exporter.parity.judge import judge
 from exporter.parity.locate import locate
@@ -99,13 +99,13 @@ def prove(
     """
     subject = Subject(source, dtype, request.keep_fp32, request.provider)
     tolerance = resolve(dtype, request.atol, request.rtol)
-    cases = smoke_cases(source)
+    cases = cases_of(source)
     count = Count(progress, "parity", (1 + len(written)) * len(cases), "runs")
     answers = ask(subject, cases, on_case=count)
     reports = []
     for file in written:
         report = judge(file.path, subject, answers, tolerance, on_case=count)
-        if not report.passed:
+        if report.failed:
             raise _failed(report, file, subject, progress)
         reports.append(report)
     for file, report in zip(written, reports, strict=True):

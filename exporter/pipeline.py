@@ -11,8 +11,8 @@ from functools import partial
 from threading import Event
 from typing import Any
 
-from exporter import garbage
-from exporter.architecture import Graph, Run, architecture, build
+from exporter import cache, garbage
+from exporter.architecture import Graph, Run, architecture, build, cached, keep
 from exporter.errors import AtlasError
 from exporter.files import prove, write_files
 from exporter.fold import fold
@@ -74,7 +74,7 @@ def export(
                 drop_transposes(reader, transposed)
         if not request.flat:
             with run.stage("fold"), garbage.paused():
-                fold(model, graph.program.classes)
+                fold(model, graph.classes)
         weights = _weights_facts(plan, specs, files)
         with run.stage("write"):
             written = write_files(model, variant, stage, plan.source, weights)
@@ -124,9 +124,16 @@ def export_all(
 def _architecture(plan: Plan, graphs: dict[tuple[str, ...], Graph], run: Run) -> Graph:
     wishes = plan.source, plan.dtype, plan.opset, plan.request.keep_fp32
     key = architecture(*wishes)
-    if key not in graphs:
-        graphs[key] = build(*wishes, run)
-    return graphs[key]
+    if key in graphs:
+        return graphs[key]
+    name = cache.name_of(key) if plan.request.cache else None
+    graph = cached(name, run) if name else None
+    if graph is None:
+        graph = build(*wishes, run)
+        if name:
+            keep(name, graph)
+    graphs[key] = graph
+    return graph
 
 
 @contextmanager

@@ -15,6 +15,7 @@ import torch
 
 from exporter.errors import ConfigError, SourceError, UsageError
 from exporter.inputs import model_inputs, refuse_unfed, size_multiple
+from exporter.json_text import parse_json
 from exporter.shipped import shipped, shipped_folder
 from exporter.types import OnProgress, Source, Weights, quiet
 from exporter.weights.checkpoint import Checkpoint, validate
@@ -188,7 +189,7 @@ def _text_width(pipeline: Path) -> int | None:
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
-        values = json.loads(path.read_bytes())
+        values = parse_json(path.read_bytes())
     except OSError as error:
         raise SourceError(f"{path}: {error.strerror}") from error
     except ValueError as error:

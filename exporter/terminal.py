@@ -5,6 +5,7 @@ Imported before anything heavy, ``rich`` included, so that signals during import
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import signal
@@ -13,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from exporter.errors import AtlasError
 
@@ -24,6 +25,19 @@ if TYPE_CHECKING:
     from exporter.types import Progress as Event
 
 INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line, not in the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the process with code 2."""
+        self.exit(2, f"error: {one_line(message)}; see {self.prog} -h\n")
+
+
+def one_line(text: str) -> str:
+    """Text of unknown origin as one line that cannot steer a terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
 
 
 def command(module: str) -> None:
@@ -72,11 +86,13 @@ def run(
         if _interrupted(error):
             console.print(Text(f"interrupted; {left}", style="yellow"), soft_wrap=True)
             return INTERRUPTED
+        if isinstance(error, OSError):  # a path that the system refuses, wherever it was met
+            error = AtlasError(f"{error.filename or 'the system'}: {error.strerror or error}")
         if not isinstance(error, AtlasError):
             raise
         if debug:
             traceback.print_exc()
-        line = " ".join(f"error: {error}".splitlines())
+        line = one_line(f"error: {error}")
         console.print(Text(line, style="red"), soft_wrap=True)
         return error.exit_code
 

@@ -203,5 +203,6 @@ class ExportRequest:
     seed: int = 0
     keep_fp32: tuple[str, ...] = field(default=())
     optimize: Optimize | None = None
+    cache: bool = True
     prediction: Prediction | None = None
     conditions: tuple[Condition, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -16,12 +17,15 @@ from tests.browser import chromium, eyes
 
 __all__ = ["chromium", "eyes"]  # fixtures for every folder
 
+os.environ["UNET_ATLAS_CACHE"] = ""  # no test leaves anything in, or reads, a user's cache
+
 SLOW = (
     "test_package.py",
     "test_public.py",
     "scripts/test_bench.py",
     "scripts/test_floor.py",
     "viewer/test_page.py",
+    "viewer/test_views.py",
     *(
         f"exporter/test_{name}.py"
         for name in (

@@ -55,6 +55,10 @@ def run(work: Callable[[], int | None]) -> int:
     except ViewerError as error:
         print(f"error: {one_line(str(error))}", file=sys.stderr)  # noqa: T201
         return error.exit_code
+    except OSError as error:  # a path that the system refuses, wherever it was met
+        said = f"error: {error.filename or 'the system'}: {error.strerror or error}"
+        print(one_line(said), file=sys.stderr)  # noqa: T201
+        return ViewerError.exit_code
     except KeyboardInterrupt:
         print("interrupted; nothing half-written was left", file=sys.stderr)  # noqa: T201
         return INTERRUPTED

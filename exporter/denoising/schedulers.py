@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import inspect
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 
 from exporter.denoising.schedules import DDPM, schedule_of
 from exporter.errors import ConfigError, UsageError
+from exporter.json_text import parse_json
 
 SHORT: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ddim": ("DDIMScheduler", {"set_alpha_to_one": False}),
@@ -154,7 +154,7 @@ def _from_folder(folder: Path) -> tuple[Any, dict[str, Any]]:
 
     file = folder / "scheduler_config.json"
     try:
-        config = json.loads(file.read_bytes())
+        config = parse_json(file.read_bytes())
         found = getattr(diffusers, config["_class_name"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"{file}: {_line(error)}", "a config diffusers saved") from error

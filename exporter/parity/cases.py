@@ -10,14 +10,21 @@ from typing import Literal
 
 from exporter.errors import UsageError
 from exporter.inputs import HINTS
+from exporter.parity.conditions import conditions as conditions_of
 from exporter.runtime.contract import Contract
+from exporter.types import Source
 
 CaseSet = Literal["smoke", "standard", "full"]
 
 TRACED = (HINTS["H"], HINTS["W"])
 """Latent height and width that our own exporter traces at."""
 
-_PATTERN = re.compile(r"B(\d+)H(\d+)W(\d+)(?:S(\d+))?(?:T(B?)(\d+(?:\.\d+)?))?", re.IGNORECASE)
+MOST_CLASSES = 32
+"""Classes that one batch may hold to see each of them."""
+
+_PATTERN = re.compile(
+    r"B(\d+)H(\d+)W(\d+)(?:S(\d+))?(?:T(B?)(\d+(?:\.\d+)?))?(D?)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class ParityCase:
         timestep: Scheduler timestep from 0 to 999, possibly fractional.
         per_sample: Each latent of the batch has a timestep of its own, ``timestep`` being the
             first and largest.
+        contrast: The samples are alike but for one condition each (``conditions``), of which
+            the time is the second sample's: what each condition changes is judged too.
         seed: Seed of every random number of the case.
     """
 
@@ -41,20 +50,30 @@ class ParityCase:
     tokens: int = 77
     timestep: float = 500.0
     per_sample: bool = False
+    contrast: bool = False
     seed: int = 0
 
     @property
     def name(self) -> str:
-        """As ``--case`` reads it, e.g. ``B2H96W64S77T500``; ``TB500`` has one per sample."""
+        """As ``--case`` reads it, e.g. ``B2H96W64S77T500``.
+
+        ``TB500`` has one timestep for each sample; ``D`` at the end is a contrast.
+        """
         each = "TB" if self.per_sample else "T"
         size = f"B{self.batch}H{self.height}W{self.width}S{self.tokens}"
-        return f"{size}{each}{self.timestep:g}"
+        return f"{size}{each}{self.timestep:g}{'D' if self.contrast else ''}"
 
     @property
     def timesteps(self) -> tuple[float, ...]:
-        """One for the whole batch, or one per sample: falling to half of the first."""
+        """One for the whole batch, or one per sample: falling to half of the first.
+
+        Where conditions are contrasted, only the second sample's is another: a quarter.
+        """
         if not self.per_sample:
             return (self.timestep,)
+        if self.contrast:
+            rest = (self.timestep,) * (self.batch - 2)
+            return (self.timestep, self.timestep / 4, *rest)[: self.batch]
         return tuple(self.timestep * (1 - i / 2 / self.batch) for i in range(self.batch))
 
     @property
@@ -64,7 +83,9 @@ class ParityCase:
 
     @classmethod
     def parse(cls, text: str) -> ParityCase:
-        """Read ``B2H96W64S77``, ``B2H96W64S77T261.5`` or ``...TB261.5``; S is 77 and T 500.
+        """Read ``B2H96W64S77``, ``B2H96W64S77T261.5``, ``...TB261.5`` or ``...TB996D``.
+
+        S is 77 and T 500 unless given.
 
         Raises:
             UsageError: If the text has another form or a size of zero.
@@ -77,18 +98,24 @@ class ParityCase:
         if not (batch and height and width and tokens):
             raise UsageError(f"case {text!r} has a size of zero", "sizes from 1")
         timestep = float(match[6]) if match[6] else 500.0
-        return cls(batch, height, width, tokens, timestep, per_sample=bool(match[5]))
+        each, contrast = bool(match[5]), bool(match[7])
+        return cls(batch, height, width, tokens, timestep, each, contrast)
 
 
 _SMOKE = (
-    ParityCase(1, 33, 35, 77, 999.0),
-    ParityCase(3, 16, 24, 32, 261.25, per_sample=True),
-    ParityCase(2, 24, 16, 1, 1.0),
+    ParityCase(1, 67, 17, 154, 0.0),
+    ParityCase(2, 8, 64, 1, 740.5),
+    ParityCase(3, 8, 16, 77, 996.0, per_sample=True, contrast=True),
 )
-"""Batch 1 to 3, odd, smaller than traced, other text lengths: the check of every export."""
+"""The check of every export, chosen by what it tells apart for its size: no time at all, a
+fraction and a late one; one timestep for a batch and one for each; text shorter and longer
+than CLIP's; odd and even, larger and smaller than traced; every condition by itself."""
 
 _STANDARD = (
     *_SMOKE,
+    ParityCase(1, 33, 35, 77, 999.0),
+    ParityCase(3, 16, 24, 32, 261.25, per_sample=True),
+    ParityCase(2, 24, 16, 1, 1.0),
     ParityCase(2, *TRACED, 77, 500.0),
     ParityCase(1, 64, 64, 77, 981.0),
     ParityCase(2, 32, 32, 154, 0.0),
@@ -106,7 +133,7 @@ _AXES: tuple[Sequence[int], Sequence[tuple[int, int]], Sequence[int], Sequence[f
 
 
 def matrix(
-    which: CaseSet, *, size_multiple: int = 1, text: bool = True
+    which: CaseSet, *, size_multiple: int = 1, text: bool = True, conditions: int = 2
 ) -> tuple[ParityCase, ...]:
     """The cases of one set, fitted to what the model takes.
 
@@ -118,13 +145,40 @@ def matrix(
         which: Name of the set.
         size_multiple: Sizes are rounded up to multiples of this.
         text: Whether the model reads text; without it cases that differ only there are one.
+        conditions: How many conditions the model has: one sample each where they are
+            contrasted, beside the one that all are compared with.
     """
     chosen: Iterable[ParityCase]
     if which == "full":
         chosen = (*_STANDARD, *_pairwise())
     else:
         chosen = _SMOKE if which == "smoke" else _STANDARD
-    return tuple(dict.fromkeys(fit(case, size_multiple, text) for case in chosen))
+    fitting = (fit(case, size_multiple, text) for case in chosen)
+    return tuple(
+        dict.fromkeys(
+            replace(case, batch=1 + conditions) if case.contrast else case for case in fitting
+        )
+    )
+
+
+def cases_of(source: Source, which: CaseSet = "smoke") -> tuple[ParityCase, ...]:
+    """The cases of one set for one UNet; see ``matrix``.
+
+    A short table of classes is asked whole, in one batch of the smallest images.
+    """
+    names = {spec.name: spec for spec in source.inputs}
+    text = "encoder_hidden_states" in names
+    found = matrix(
+        which,
+        size_multiple=source.size_multiple,
+        text=text,
+        conditions=len(conditions_of(source)),
+    )
+    labels = names.get("class_labels")
+    classes = int(source.config.get("num_class_embeds") or 0)
+    if labels is None or labels.dtype != "int64" or not 3 < classes <= MOST_CLASSES:
+        return found
+    return (*found, fit(ParityCase(classes, 8, 8, 1, 500.0), source.size_multiple, text))
 
 
 def fit(case: ParityCase, size_multiple: int, text: bool = True) -> ParityCase:

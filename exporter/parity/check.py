@@ -7,13 +7,13 @@ from pathlib import Path
 
 from exporter.errors import UsageError
 from exporter.parity.ask import ask
-from exporter.parity.cases import ParityCase, matrix
+from exporter.parity.cases import ParityCase, cases_of
 from exporter.parity.count import Count
 from exporter.parity.judge import judge
 from exporter.parity.report import ParityReport
 from exporter.parity.subject import Subject
 from exporter.parity.tolerance import Tolerance
-from exporter.types import OnProgress, Source, quiet
+from exporter.types import OnProgress, quiet
 
 
 def check(
@@ -33,7 +33,7 @@ def check(
     Args:
         onnx_path: The file, its external data beside it.
         subject: What it should equal.
-        cases: What to ask; None for ``smoke_cases``.
+        cases: What to ask; None for the exporter's own short set.
         tolerance: What each case must satisfy; None for the dtype's default.
         floor: Measure the noise floor, and judge by it unless the tolerance forbids.
         on_progress: Told after each run of a case.
@@ -46,15 +46,9 @@ def check(
         UsageError: If there are no cases, or the file cannot be loaded or has other inputs
             than the model.
     """
-    cases = smoke_cases(subject.source) if cases is None else cases
+    cases = cases_of(subject.source) if cases is None else cases
     if not cases:
         raise UsageError("no cases to check", "at least one")
     count = Count(on_progress, "parity", 2 * len(cases), "runs")
     answers = ask(subject, cases, floor=floor, on_case=count)
     return judge(onnx_path, subject, answers, tolerance, on_case=count)
-
-
-def smoke_cases(source: Source) -> tuple[ParityCase, ...]:
-    """The check of every export: batch 1 to 3, odd and even sizes, 1, 32 and 77 tokens."""
-    text = any(spec.name == "encoder_hidden_states" for spec in source.inputs)
-    return matrix("smoke", size_multiple=source.size_multiple, text=text)

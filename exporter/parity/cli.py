@@ -14,7 +14,8 @@ from rich.console import Console
 
 from exporter.disk import write_text
 from exporter.errors import TargetError, UsageError
-from exporter.terminal import StageDisplay, run
+from exporter.json_text import json_object
+from exporter.terminal import Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.parity.cases import ParityCase
@@ -136,7 +137,7 @@ def _cases(
     arguments: argparse.Namespace, contract: Contract, source: Source
 ) -> tuple[tuple[ParityCase, ...], tuple[str, ...]]:
     """What to ask, and why the rest of the set cannot be asked of this file."""
-    from exporter.parity.cases import ParityCase, fitted, matrix, refusal
+    from exporter.parity.cases import ParityCase, cases_of, fitted, refusal
 
     if arguments.case:
         cases = tuple(ParityCase.parse(text) for text in arguments.case)
@@ -144,8 +145,7 @@ def _cases(
             if refusal(case, contract):
                 raise UsageError(refusal(case, contract), "a case that the file takes")
         return cases, ()
-    text = any(spec.name == "encoder_hidden_states" for spec in source.inputs)
-    chosen = matrix(arguments.cases, size_multiple=source.size_multiple, text=text)
+    chosen = cases_of(source, arguments.cases)
     wanted = tuple(dict.fromkeys(fitted(case, contract) for case in chosen))
     kept = tuple(case for case in wanted if not refusal(case, contract))
     if not kept:
@@ -180,8 +180,7 @@ def _scheduler_config(model: str | None) -> Mapping[str, Any] | None:
     path = Path(model or "") / "scheduler" / "scheduler_config.json"
     if not path.is_file():
         return None
-    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return config
+    return json_object(path.read_bytes(), str(path))
 
 
 def _write_reports(arguments: argparse.Namespace, outcome: Outcome) -> None:
@@ -202,7 +201,7 @@ def _write_reports(arguments: argparse.Namespace, outcome: Outcome) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m exporter.parity",
         description="Checks that an ONNX UNet computes what PyTorch computes: over a range of "
         "inputs, against the error that is unavoidable, along whole sampling runs; and finds "
@@ -241,8 +240,8 @@ def _case_options(parser: argparse.ArgumentParser) -> None:
         "--cases",
         choices=("smoke", "standard", "full"),
         default="smoke",
-        help="3, 9 or 32 of them: what every export is checked on, every value of every axis, "
-        "every pair of values (default: smoke)",
+        help="3, 12 or 35 of them: what every export is checked on, every value of every "
+        "axis, every pair of values (default: smoke)",
     )
     group.add_argument(
         "--case",

@@ -8,20 +8,17 @@ frequencies and none of the outlier channels that decide whether fp16 overflows.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
-from exporter.denoising.conditions import (
-    VAE_SCALE,
-    guidance_embedding,
-    text_embedding,
-    time_ids,
-)
+from exporter.denoising.conditions import guidance_embedding, text_embedding, time_ids
 from exporter.denoising.schedules import schedule_of
 from exporter.inputs import with_halves
 from exporter.parity.cases import ParityCase
+from exporter.parity.conditions import conditions, contrasted
 from exporter.types import TORCH_DTYPES, Dtype, InputSpec, Source
 
 
@@ -36,7 +33,8 @@ def make_inputs(case: ParityCase, source: Source, dtype: Dtype) -> dict[str, tor
     Returns:
         Tensors in the shapes and dtypes that ``source.inputs`` names.
     """
-    random = torch.Generator().manual_seed(case.seed * 1_000_003 + case.size)
+    name = case.name.encode()
+    random = torch.Generator().manual_seed(case.seed * 1_000_003 + zlib.crc32(name))
     sizes = {"B": case.batch, "H": case.height, "W": case.width, "S": case.tokens}
     sizes["T"] = len(case.timesteps)
     sizes = with_halves(sizes)
@@ -46,7 +44,7 @@ def make_inputs(case: ParityCase, source: Source, dtype: Dtype) -> dict[str, tor
         tensor = _make(spec, shape, case, source, random)
         kind = TORCH_DTYPES[dtype] if spec.dtype == "model" else getattr(torch, spec.dtype)
         made[spec.name] = tensor.to(kind)
-    return made
+    return contrasted(made, conditions(source)) if case.contrast else made
 
 
 def _make(
@@ -63,15 +61,25 @@ def _make(
     if spec.name == "encoder_hidden_states":
         return text_embedding(shape, random)
     if spec.name == "time_ids":
-        size = float(case.height * VAE_SCALE), float(case.width * VAE_SCALE)
-        return time_ids(shape[-1], size).expand(shape).clone()
+        return torch.stack([_time_ids(shape[-1], random) for _ in range(shape[0])])
     if spec.name == "timestep_cond":
-        return guidance_embedding(torch.full((shape[0],), 8.5), shape[-1])
-    if spec.dtype == "int64":  # class_labels that index an embedding table
-        classes = source.config.get("num_class_embeds") or 1
-        return torch.randint(0, classes, shape, generator=random)
+        scales = 1 + 14 * torch.rand(shape[0], generator=random)
+        return guidance_embedding(scales, shape[-1])
+    if spec.dtype == "int64":  # class_labels that index an embedding table: no two alike
+        classes = int(source.config.get("num_class_embeds") or 1)
+        first = torch.randint(0, classes, (1,), generator=random)
+        return (first + torch.arange(shape[0])) % classes
     # text_embeds, a projection, is about unit normal; a residual is made as large as the skip
     return torch.randn(shape, generator=random)
+
+
+def _time_ids(count: int, random: torch.Generator) -> torch.Tensor:
+    """Sizes, crops and a score, as of photographs: the numbers odd and no two alike."""
+    height, width, top, left, tall, wide = (
+        float(2 * number + 1) for number in torch.randperm(1024, generator=random)[:6].tolist()
+    )
+    score = 1 + 8 * float(torch.rand(1, generator=random))
+    return time_ids(count, (height, width), (top, left), (tall, wide), score)
 
 
 def clean_latents(shape: Sequence[int], random: torch.Generator) -> torch.Tensor:
@@ -106,12 +114,20 @@ def _sample(
     signal = torch.stack(levels).reshape(-1, 1, 1, 1)
     parts = [signal.sqrt() * clean + (1 - signal).sqrt() * noise]
     if channels == 2 * latents + 1:  # inpainting: latents, mask, masked latents
-        mask = torch.zeros(batch, 1, height, width)
-        mask[..., height // 4 : height // 2 + 1, width // 4 : width // 2 + 1] = 1
+        mask = torch.cat([_mask(height, width, random) for _ in range(batch)])
         parts += [mask, clean_latents(clean.shape, random) * (1 - mask)]
     elif channels > latents:  # an image to edit, a depth map, ...
         parts.append(clean_latents((batch, channels - latents, height, width), random))
     return torch.cat(parts, dim=1)
+
+
+def _mask(height: int, width: int, random: torch.Generator) -> torch.Tensor:
+    """A disc somewhere, whose edge is three pixels soft: (1, 1, H, W) from 0 to 1."""
+    top, left = (float(x) for x in 0.25 + 0.5 * torch.rand(2, generator=random))
+    rows = torch.arange(height)[:, None] - top * (height - 1)
+    columns = torch.arange(width)[None, :] - left * (width - 1)
+    distance = (rows.square() + columns.square()).sqrt()
+    return ((min(height, width) / 3 + 1.5 - distance) / 3).clamp(0, 1)[None, None]
 
 
 def _signal(timestep: float, schedule: Mapping[str, Any]) -> torch.Tensor:

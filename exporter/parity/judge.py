@@ -13,16 +13,23 @@ import torch
 from exporter.errors import ParityError
 from exporter.parity.ask import Answer
 from exporter.parity.cases import ParityCase
+from exporter.parity.conditions import conditions
+from exporter.parity.coverage import unseen
+from exporter.parity.differences import Difference, differences
 from exporter.parity.locate.ranges import overflows
-from exporter.parity.metrics import compare, measure_floor
+from exporter.parity.metrics import Floor, compare, measure_floor
 from exporter.parity.report import CaseResult, ParityReport
 from exporter.parity.subject import Subject
 from exporter.parity.tolerance import DEFAULTS, Tolerance
+from exporter.runtime.contract import read_contract
 from exporter.runtime.memory import give_back, peak_memory
 from exporter.runtime.providers import provider_versions
-from exporter.runtime.session import Session, open_session
+from exporter.runtime.session import Array, Session, open_session
 
 OUTPUT = "out_sample"
+DIFFERENCES = 1.5
+"""A difference of two samples may be this much farther off than an output: it has fewer
+elements, and how far the errors of both cancel is chance."""
 
 
 def judge(
@@ -52,9 +59,11 @@ def judge(
     tolerance = tolerance or DEFAULTS[subject.dtype]
     torch_peak = peak_memory()
     session = open_session(onnx_path, subject.provider)
+    wrong_type = _wrong_type(session)
     results = []
     for answer in answers:
-        results.append(_run(session, subject, answer, tolerance))
+        result = _run(session, subject, answer, tolerance)
+        results.append(replace(result, failure=result.failure or wrong_type))
         on_case(answer.case)
     used, note, placement = session.provider, session.note, session.placement
     del session
@@ -73,7 +82,18 @@ def judge(
         peak_memory=peak_memory(),
         torch_peak_memory=torch_peak,
         versions={**provider_versions(), "python": platform.python_version()},
+        unseen=unseen(
+            subject.source, read_contract(onnx_path), [answer.case for answer in answers]
+        ),
     )
+
+
+def _wrong_type(session: Session) -> str:
+    """A prediction in another type than the latents': the scheduler's sum would change too."""
+    taken = {spec.name: spec.type for spec in session.raw.get_inputs()}.get("sample", "")
+    made = {spec.name: spec.type for spec in session.raw.get_outputs()}
+    given = made.get(OUTPUT, next(iter(made.values())))
+    return "" if given == taken else f"{OUTPUT} is {given}, sample is {taken}"
 
 
 def _with_overflows(
@@ -101,9 +121,29 @@ def _run(
     if ours.shape != answer.reference.shape:
         failure = f"output of shape {ours.shape}, PyTorch's is {answer.reference.shape}"
         return CaseResult(answer.case, tolerance, None, None, failure, answer.seconds, seconds)
-    floor = None
+    floor: Floor | None = None
+    parts: tuple[Difference, ...] = ()
     if answer.native is not None and answer.truth is not None:
         eps = torch.finfo(subject.torch_dtype).eps
         floor = measure_floor(ours, answer.native, answer.truth, eps)
+        if floor is not None and answer.case.contrast and tolerance.floor_factor:
+            parts = _differences(subject, answer, ours, tolerance.floor_factor)
     errors = compare(ours, answer.reference, atol=tolerance.atol, rtol=tolerance.rtol)
-    return CaseResult(answer.case, tolerance, errors, floor, "", answer.seconds, seconds)
+    return CaseResult(
+        answer.case, tolerance, errors, floor, "", answer.seconds, seconds, parts
+    )
+
+
+def _differences(
+    subject: Subject, answer: Answer, ours: Array, factor: float
+) -> tuple[Difference, ...]:
+    assert answer.native is not None
+    assert answer.truth is not None
+    found = differences(
+        (ours, answer.native, answer.truth),
+        conditions(subject.source),
+        eps=torch.finfo(subject.torch_dtype).eps,
+        limit=DIFFERENCES * factor,
+    )
+    asked = (part for part in found if part.condition != "time" or answer.case.per_sample)
+    return tuple(asked)

@@ -65,6 +65,17 @@ class Floor:
             return math.inf
         return self.ort_rms / self.rms if self.rms else (math.inf if self.ort_rms else 1.0)
 
+    @property
+    def max_ratio(self) -> float:
+        """The same of the farthest element: one wrong pixel hides in a mean of thousands.
+
+        PyTorch's own farthest counts as six times its mean at least, as in normal noise.
+        """
+        most = max(self.max_abs, 6 * self.rms)
+        if not math.isfinite(self.ort_max_abs):
+            return math.inf
+        return self.ort_max_abs / most if most else (math.inf if self.ort_max_abs else 1.0)
+
 
 def compare(ours: Array, reference: Array, *, atol: float = 0.0, rtol: float = 0.0) -> Errors:
     """Measure ``ours`` against ``reference``.

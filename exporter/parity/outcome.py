@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from exporter.parity.differences import Verdict
 from exporter.parity.locate import Location
 from exporter.parity.report import ParityReport
 from exporter.parity.trajectory import Trajectory
@@ -34,6 +35,12 @@ class Outcome:
     def passed(self) -> bool:
         """Every case and every trajectory passed."""
         return self.report.passed and all(run.passed for run in self.trajectories)
+
+    @property
+    def verdict(self) -> Verdict:
+        """The check's, unless a trajectory failed."""
+        failed = not all(run.passed for run in self.trajectories)
+        return "failed" if failed else self.report.verdict
 
     def to_json(self) -> dict[str, Any]:
         """As in docs/report.schema.json."""

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from exporter.parity.cases import ParityCase
+from exporter.parity.differences import Difference, Verdict
 from exporter.parity.metrics import Errors, Floor
 from exporter.parity.tolerance import Tolerance
 from exporter.runtime.session import Placement
@@ -27,6 +28,7 @@ class CaseResult:
             inside that leaves the range of its half type.
         torch_seconds: PyTorch's wall time in the file's dtype.
         ort_seconds: ONNX Runtime's wall time, its first run at this shape.
+        differences: What each condition changes, where the case contrasts them.
     """
 
     case: ParityCase
@@ -36,6 +38,7 @@ class CaseResult:
     failure: str = ""
     torch_seconds: float = 0.0
     ort_seconds: float = 0.0
+    differences: tuple[Difference, ...] = ()
 
     @property
     def name(self) -> str:
@@ -49,12 +52,15 @@ class CaseResult:
 
     @property
     def severity(self) -> float:
-        """1 is the limit: the larger of the tolerance's use and the floor's."""
+        """1 is the limit: the largest of what the tolerance and the floors say."""
         if self.errors is None or self.failure:
             return math.inf
         factor = self.tolerance.floor_factor
-        judged = self.floor.ratio / factor if self.floor and factor else 0.0
-        return max(self.errors.tolerance_use, judged)
+        if not (self.floor and factor):
+            return self.errors.tolerance_use
+        floors = max(self.floor.ratio, self.floor.max_ratio) / factor
+        parts = (part.ratio / part.limit for part in self.differences)
+        return max(self.errors.tolerance_use, floors, *parts)
 
     @property
     def verdict(self) -> str:
@@ -68,6 +74,13 @@ class CaseResult:
         parts = [f"{self.errors.tolerance_use:.2g}x the tolerance"]
         if self.floor is not None:
             parts.insert(0, f"{self.floor.ratio:.2g}x the noise floor")
+            if self.floor.max_ratio > self.floor.ratio:
+                parts.insert(1, f"{self.floor.max_ratio:.2g}x its maximum")
+        parts += [
+            f"what {part.condition} changes is {part.ratio:.2g}x its floor off"
+            for part in self.differences
+            if part.verdict == "failed"
+        ]
         return f"{word}: {', '.join(parts)}"
 
     def to_json(self) -> dict[str, Any]:
@@ -79,12 +92,20 @@ class CaseResult:
             "verdict": self.verdict,
             "failure": self.failure,
             "errors": asdict(self.errors) if self.errors else None,
-            "floor": {**asdict(self.floor), "ratio": self.floor.ratio} if self.floor else None,
+            "floor": _floor(self.floor) if self.floor else None,
+            "differences": [
+                {**asdict(part), "ratio": part.ratio, "verdict": part.verdict}
+                for part in self.differences
+            ],
             "torch_seconds": round(self.torch_seconds, 3),
             "ort_seconds": round(self.ort_seconds, 3),
         }
         finite: dict[str, Any] = json_safe(found)
         return finite
+
+
+def _floor(floor: Floor) -> dict[str, Any]:
+    return {**asdict(floor), "ratio": floor.ratio, "max_ratio": floor.max_ratio}
 
 
 @dataclass(frozen=True)
@@ -104,6 +125,7 @@ class ParityReport:
         torch_peak_memory: The same when PyTorch had finished.
         versions: Packages and drivers that decided the result.
         skipped: Cases that the file cannot be asked, with the reason.
+        unseen: What a file could do wrong without any of the cases telling.
         tf32: Whether TF32 was allowed; never, on either side.
     """
 
@@ -119,12 +141,31 @@ class ParityReport:
     torch_peak_memory: int
     versions: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
     tf32: bool = False
 
     @property
+    def failed(self) -> bool:
+        """Whether there are no cases, or one of them failed."""
+        return not self.cases or not all(result.passed for result in self.cases)
+
+    @property
+    def unprovable(self) -> tuple[str, ...]:
+        """Conditions that weigh less than the noise of the dtype."""
+        parts = (part for result in self.cases for part in result.differences)
+        return tuple(part.condition for part in parts if part.verdict == "not provable")
+
+    @property
+    def verdict(self) -> Verdict:
+        """``not provable`` is not ``passed``: a file that ignored a condition would get it."""
+        if self.failed:
+            return "failed"
+        return "not provable" if self.unprovable else "passed"
+
+    @property
     def passed(self) -> bool:
-        """Whether there are cases and all of them passed."""
-        return bool(self.cases) and all(result.passed for result in self.cases)
+        """Whether there are cases, all of them passed and saw every condition."""
+        return self.verdict == "passed"
 
     @property
     def worst(self) -> CaseResult:
@@ -150,7 +191,7 @@ class ParityReport:
     def to_json(self) -> dict[str, Any]:
         """The whole report as JSON values; the schema is docs/report.schema.json."""
         found: dict[str, Any] = {
-            "verdict": "passed" if self.passed else "failed",
+            "verdict": self.verdict,
             "model": self.model,
             "dtype": self.dtype,
             **asdict(self.tolerance),
@@ -164,6 +205,8 @@ class ParityReport:
             "torch_peak_memory": self.torch_peak_memory,
             "versions": dict(self.versions),
             "skipped": list(self.skipped),
+            "unprovable": list(self.unprovable),
+            "unseen": list(self.unseen),
             "cases": [result.to_json() for result in self.cases],
         }
         finite: dict[str, Any] = json_safe(found)
@@ -172,7 +215,8 @@ class ParityReport:
     def to_metadata(self) -> dict[str, Any]:
         """The short form that the file itself carries as ``atlas.parity``."""
         return {
-            "verdict": "passed" if self.passed else "failed",
+            "verdict": self.verdict,
+            **({"unprovable": list(self.unprovable)} if self.unprovable else {}),
             "provider": self.provider_used,
             **asdict(self.tolerance),
             "cases": [

@@ -27,8 +27,8 @@ class Tolerance:
 
 
 DEFAULTS: Mapping[Dtype, Tolerance] = {
-    "fp32": Tolerance(atol=1e-4, rtol=1e-4, floor_factor=3.0),
-    "fp16": Tolerance(atol=3e-2, rtol=3e-2, floor_factor=3.0),
+    "fp32": Tolerance(atol=1e-4, rtol=1e-4, floor_factor=2.0),
+    "fp16": Tolerance(atol=3e-2, rtol=3e-2, floor_factor=2.0),
     "bf16": Tolerance(atol=2e-1, rtol=2e-1, floor_factor=3.0),
 }
 """Per dtype: fifty (fp32) or a dozen (half types) times the largest floor of the models in

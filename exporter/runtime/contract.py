@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from exporter import metadata as meta
 from exporter.conditions.residuals import conditions_in, with_conditions
 from exporter.errors import UsageError
+from exporter.json_text import json_object
 from exporter.types import Dtype, Source
 
 _DTYPES: Mapping[int, Dtype] = {
@@ -64,8 +65,15 @@ class Contract:
     @property
     def keep_fp32(self) -> tuple[str, ...]:
         """Modules that compute in float32 in a half file of ours."""
-        weights = json.loads(self.metadata.get(meta.PREFIX + "weights", "{}"))
-        return tuple(weights.get("keep_fp32", ()))
+        kept = self._weights.get("keep_fp32", [])
+        if not isinstance(kept, list) or not all(isinstance(path, str) for path in kept):
+            raise UsageError(f"{self.path.name} keeps {kept!r} in float32", "module paths")
+        return tuple(kept)
+
+    @property
+    def _weights(self) -> Mapping[str, Any]:
+        key = meta.PREFIX + "weights"
+        return json_object(self.metadata.get(key, "{}"), f"{key} of {self.path.name}")
 
     @property
     def model(self) -> Model | None:
@@ -73,11 +81,14 @@ class Contract:
         name = self.metadata.get(meta.PREFIX + "model")
         if not name:
             return None
-        weights = json.loads(self.metadata.get(meta.PREFIX + "weights", "{}"))
+        weights = self._weights
+        seed = weights.get("seed", 0)
+        if not isinstance(seed, int):
+            raise UsageError(f"{self.path.name} has the seed {seed!r}", "a whole number")
         return Model(
             name,
             weights.get("source") == "random",
-            int(weights.get("seed", 0)),
+            seed,
             self.metadata.get(meta.PREFIX + "model.revision"),
         )
 
@@ -123,7 +134,7 @@ def read_contract(path: Path) -> Contract:
             ``timestep``, or one of an unknown type.
     """
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load(path, "protobuf", load_external_data=False)  # whatever its suffix
     except (OSError, DecodeError) as error:
         raise UsageError(f"cannot read {path}: {error}", "an .onnx file") from error
     constants = {tensor.name for tensor in model.graph.initializer}

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from exporter.errors import TargetError, UsageError
 from exporter.shipped import shipped_folder
-from exporter.terminal import StageDisplay, run
+from exporter.terminal import Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.sample.plan import RecordRequest
@@ -75,6 +75,8 @@ def _target(arguments: argparse.Namespace) -> Path:
     """The file to write, refused before any work where it cannot be."""
     kind = "sweep" if arguments.sweep is not None else "recording"
     model: Path = arguments.model
+    if not model.name:
+        raise UsageError(f"there is no file {model}", "an .onnx written by python -m exporter")
     target: Path = arguments.output or model.with_name(f"{model.stem}.{kind}.safetensors")
     if target.suffix != ".safetensors":
         raise TargetError(f"{target.name} as output", "a name that ends in .safetensors")
@@ -155,7 +157,7 @@ def _sweep_lines(report: SweepReport) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m exporter.sample",
         description="Runs a real denoising loop over an exported UNet, with diffusers' "
         "schedulers, and records what happens inside: which tokens each layer attends to, "

@@ -55,7 +55,14 @@ def find_points(model: ir.Model) -> Points:
             "one written by python -m exporter",
             "export it again",
         )
-    flow = Flow(flat, DATA_INPUTS)
+    try:
+        flow = Flow(flat, DATA_INPUTS)
+    except (
+        TypeError,
+        ValueError,
+        KeyError,
+    ) as error:  # attributes that an operator cannot have
+        raise UsageError(f"a damaged graph ({error})", "a valid model") from error
     blocks = tuple(_blocks(nodes, flow))
     return Points(
         blocks,
@@ -69,7 +76,12 @@ def find_points(model: ir.Model) -> Points:
 
 def _inlined(model: ir.Model) -> ir.Graph:
     own = {node.name: dict(node.metadata_props) for node in all_nodes(model)}
-    graph = InlinePass()(model.clone()).model.graph
+    try:
+        graph = InlinePass()(model.clone()).model.graph
+    except Exception as error:  # onnx_ir's, of many classes, for values that nobody makes
+        raise UsageError(
+            "a graph whose functions cannot be inlined", "a valid model"
+        ) from error
     for node in graph:  # inlining adds the metadata of the calls around
         node.metadata_props.clear()
         node.metadata_props.update(own.get(node.name, {}))

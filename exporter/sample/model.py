@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.errors import UsageError
+from exporter.json_text import json_object
 from exporter.values import dims
 
 
@@ -61,7 +62,10 @@ class Model:
             UsageError: Sizes the model does not take.
         """
         own = self.config.get("sample_size") or 64
-        height, width = asked or ((own, own) if isinstance(own, int) else tuple(own))
+        sizes = asked or (own if isinstance(own, list) else [own, own])
+        if len(sizes) != 2 or not all(isinstance(size, int) for size in sizes):
+            raise UsageError(f"{self.path.name} has the sample_size {own!r}", do="see --size")
+        height, width = sizes
         least = self.size_multiple
         if height % least or width % least or min(height, width) < 8:
             raise UsageError(
@@ -79,7 +83,9 @@ def read_model(path: Path) -> Model:
     if not path.is_file():
         raise UsageError(f"there is no file {path}", "an .onnx written by python -m exporter")
     try:
-        model = ir.load(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of entries that it does not know
+            model = ir.load(path)
     except Exception as error:  # protobuf's and onnx_ir's, of many classes
         raise UsageError(f"{path.name} is not an ONNX model") from error
     props = model.metadata_props
@@ -89,13 +95,20 @@ def read_model(path: Path) -> Model:
             "a file written by python -m exporter",
             "export it again",
         )
+    multiple = props.get(meta.PREFIX + "size_multiple", "1")
+    if not (multiple.isascii() and multiple.isdecimal() and 0 < len(multiple) < 4):
+        raise UsageError(f"{path.name} asks for multiples of {multiple!r}", "1 to 999")
+
+    def read(key: str, default: str) -> dict[str, Any]:
+        return json_object(props.get(meta.PREFIX + key, default), f"{key} of {path.name}")
+
     return Model(
         path=path,
         name=props.get(meta.PREFIX + "model", path.stem),
-        class_name=props[meta.PREFIX + "model.class"],
-        config=json.loads(props[meta.PREFIX + "model.config"]),
-        size_multiple=int(props.get(meta.PREFIX + "size_multiple", 1)),
+        class_name=props.get(meta.PREFIX + "model.class", ""),
+        config=read("model.config", "{}"),
+        size_multiple=int(multiple),
         inputs={value.name or "": dims(value) or () for value in model.graph.inputs},
-        weights=json.loads(props.get(meta.PREFIX + "weights", "{}")),
+        weights=read("weights", "{}"),
         prediction=props.get(meta.PREFIX + "prediction"),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 
 from exporter.errors import CheckpointError
+from exporter.json_text import parse_json
 from exporter.types import TensorSpec, Weights
 from exporter.weights.header import read_header
 
@@ -228,7 +228,7 @@ def _some(names: list[str], shown: int = 3) -> str:
 
 def _read_index(path: Path) -> dict[str, str]:
     try:
-        weight_map = json.loads(path.read_bytes())["weight_map"]
+        weight_map = parse_json(path.read_bytes())["weight_map"]
         plain = all(Path(shard).name == shard for shard in weight_map.values())
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror}") from error

@@ -13,6 +13,7 @@ import torch
 
 import exporter.architecture
 import exporter.pipeline
+import exporter.trace
 from exporter.architecture import Graph, Run, architecture
 from exporter.cli import main
 from exporter.lower import lower
@@ -20,6 +21,7 @@ from exporter.report import ExportReport
 from exporter.source import load_source
 from exporter.trace import trace
 from exporter.types import TORCH_DTYPES, ExportRequest, OnProgress, Program, Source, quiet
+from exporter.weights.unet import build_unet
 from tests.exporter.listing import listing
 
 TWO_LEVELS = {"block_out_channels": [16, 32], "norm_num_groups": 4, "attention_head_dim": 2}
@@ -116,9 +118,7 @@ class Workshop:
         self, name: str, dtype: torch.dtype = torch.float32, kept: tuple[str, ...] = ()
     ) -> Program:
         source = self.source(name)
-        return self._trace(
-            source, lambda: exporter.architecture.build_unet(source), dtype, kept
-        )
+        return self._trace(source, lambda: build_unet(source), dtype, kept)
 
     def lowered(self, name: str, opset: int = 24) -> Any:
         return lower(self.program(name), opset)
@@ -162,7 +162,7 @@ class Workshop:
                     pass
             return self.graphs[key]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(exporter.architecture, "trace", self._trace)
+            patch.setattr(exporter.trace, "trace", self._trace)
             self.graphs[key] = exporter.architecture.build(source, dtype, opset, kept, run)
         return self.graphs[key]
 

@@ -139,7 +139,9 @@ def test_what_argparse_refuses_exits_2(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         exporter.cli.main(arguments)
     assert caught.value.code == 2
-    assert "usage: python -m exporter" in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert line.endswith("; see python -m exporter -h")
 
 
 def test_help_has_examples_presets_and_exit_codes(capsys):

@@ -62,6 +62,17 @@ class Atlas:
         return _json(self.metadata.get("atlas.weights"))
 
     @property
+    def weights_note(self) -> str:
+        """What every output says of weights that nobody trained; empty for others."""
+        random = self.weights.get("source") == "random"
+        return "random weights, nothing trained" if random else ""
+
+    @property
+    def uncounted(self) -> int:
+        """Operators whose cost is unknown: with any, ``flops`` is a lower bound."""
+        return sum(1 for node in self.tree.leaves if node.flops is None)
+
+    @property
     def parity(self) -> Mapping[str, Any]:
         """The exporter's verdict; empty when the file has none."""
         return _json(self.metadata.get("atlas.parity"))
@@ -115,6 +126,8 @@ class Atlas:
             "config": dict(self.config),
             "parity": dict(self.parity),
             "weights": dict(self.weights),
+            "weights_note": self.weights_note,
+            "uncounted": self.uncounted,
             "nominal": vars(self.nominal),
             "params": self.params,
             "flops": self.flops,
@@ -154,9 +167,9 @@ def read(
     on_stage("file")
     file = model_file.read(path, max_nodes)
     metadata = dict(file.model.metadata_props)
-    nominal = _nominal(_json(metadata.get("atlas.model.config")))
     on_stage("hierarchy")
     tree = grouped(expand(file.model))
+    nominal = _fixed(tree, _nominal(_json(metadata.get("atlas.model.config"))))
     on_stage("flows and costs")
     tree = with_costs(with_flows(_guess_sides(tree)), nominal)
     on_stage("blocks and skips")
@@ -181,6 +194,17 @@ def _nominal(config: Mapping[str, Any]) -> Nominal:
     if len(sides) == 2 and all(type(side) is int and 0 < side <= 4096 for side in sides):
         return Nominal(height=sides[0], width=sides[1])
     return Nominal()
+
+
+def _fixed(tree: Tree, nominal: Nominal) -> Nominal:
+    """The size as the graph's inputs fix it, where they do."""
+    shapes = {tree.values[value].name: tree.values[value].shape or () for value in tree.inputs}
+    image = shapes.get("sample") or next((s for s in shapes.values() if len(s) == 4), ())
+    text = shapes.get("encoder_hidden_states", ())
+    batch, _, height, width = image if len(image) == 4 else (None,) * 4
+    known = {"batch": batch, "height": height, "width": width}
+    known["tokens"] = text[1] if len(text) == 3 else None
+    return replace(nominal, **{k: v for k, v in known.items() if isinstance(v, int) and v > 0})
 
 
 _SIDES = (("down_blocks", "down"), ("mid_block", "mid"), ("up_blocks", "up"))
@@ -211,7 +235,7 @@ def _missing(atlas: Atlas) -> list[str]:
     sided = any("atlas.side" in node.metadata for node in tree.nodes)
     drawn = any(block.kind in ("down", "mid", "up") for block in atlas.blocks)
     unknown = sum(1 for value in tree.values if value.shape is None)
-    uncounted = sum(1 for node in tree.leaves if node.flops is None)
+    uncounted = atlas.uncounted
     written = atlas.metadata.get("atlas.format")
     said = (
         (written is None, "No atlas.format: this file was not written by our exporter."),

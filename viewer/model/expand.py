@@ -94,14 +94,11 @@ class _Builder:
         if node.op_type != "Constant" or node.domain not in ("", "ai.onnx"):
             return False
         output = node.outputs[0]
-        attribute = node.attributes.get("value")
-        tensor = attribute.value if attribute is not None else None
-        name = output.name or ""
-        self.constants[output] = (
-            weight(name, tensor)
-            if isinstance(tensor, ir.TensorProtocol)
-            else Weight(name, (), "", 0)  # type: ignore[arg-type]
-        )
+        attribute, name = node.attributes.get("value"), output.name or ""
+        if attribute is not None and attribute.type == ir.AttributeType.TENSOR:
+            self.constants[output] = weight(name, attribute.value)
+        else:
+            self.constants[output] = Weight(name, (), "", 0)  # type: ignore[arg-type]
         return True
 
     def node(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,9 @@ def read(path: Path, max_nodes: int = MAX_NODES) -> ModelFile:
     if inferred:
         proto = _infer(proto)
     try:
-        model = ir.from_proto(proto)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of entries that it does not know
+            model = ir.from_proto(proto)
     except Exception as error:  # onnx_ir raises many kinds for a malformed graph
         raise ModelError(f"{path} is malformed ({error})", "a valid ONNX model") from error
     allowed: dict[str, Path] = {}

@@ -33,5 +33,5 @@ def read(path: Path) -> Mapping[str, Any]:
 
 def beside(model: Path) -> Path | None:
     """``unet.report.json`` next to ``unet.onnx``, if it is there."""
-    path = model.with_suffix(".report.json")
+    path = model.parent / f"{model.stem}.report.json"
     return path if path.is_file() else None

@@ -81,7 +81,8 @@ def weight(name: str, tensor: Any) -> Weight:
     named = any((n or "").endswith(("weight", "bias")) for n in (name, tensor.name))
     is_parameter = dtype in _FLOATS and len(shape) > 0 and (named or count >= _TABLE)
     if isinstance(tensor, ir.ExternalTensor):
-        offset, length = tensor.offset or 0, tensor.length or tensor.nbytes
+        sized = tensor.dtype is not ir.DataType.UNDEFINED  # else onnx_ir raises
+        offset, length = tensor.offset or 0, tensor.length or (tensor.nbytes if sized else 0)
         return Weight(
             tensor.name or name,
             shape,

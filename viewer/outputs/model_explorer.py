@@ -115,6 +115,7 @@ def _groups(scopes: Scopes) -> dict[str, dict[str, str]]:
         "class": atlas.metadata.get("atlas.model.class", ""),
         "parameters": count_text(atlas.params),
         "parity": str(atlas.parity.get("verdict", "")),
+        "weights": atlas.weights_note,
         "missing": " ".join(atlas.missing),
     }
     groups = {"": {key: text for key, text in model.items() if text}}

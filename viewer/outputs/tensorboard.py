@@ -136,6 +136,8 @@ def _device(role: str) -> str:
 def _port(graph: GraphDef, name: str, op: str, atlas: Atlas, value: Value) -> Any:
     role = "time_embedding" if value.flow == "time" else ""
     node = graph.node.add(name=name, op=op, device=_device(role))
+    if atlas.weights_note:
+        node.attr["weights"].s = _ascii(atlas.weights_note)
     _shapes(node, atlas, [value])
     return node
 

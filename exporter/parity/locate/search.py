@@ -25,7 +25,7 @@ from exporter.parity.cases import ParityCase
 from exporter.parity.count import Count
 from exporter.parity.locate.culprit import Region, first_wrong, stopped
 from exporter.parity.locate.finding import Finding, Location
-from exporter.parity.locate.match import Match, Reference, distance
+from exporter.parity.locate.match import Match, Reference, comparable, distance
 from exporter.parity.locate.overflow import keep_in_fp32
 from exporter.parity.locate.ranges import overflows
 from exporter.parity.locate.references import collect
@@ -149,7 +149,7 @@ class _Search:
         for reference in references:
             best: tuple[ir.Value, Match] | None = None
             for value in exits.get(reference.module, ()):
-                if values[value].size == reference.value.size:
+                if comparable(values[value], reference.value):
                     match = Match(reference, distance(values[value], reference.value))
                     if best is None or match.error < best[1].error:
                         best = value, match
@@ -235,7 +235,7 @@ class _Search:
         for value in asked:
             if value not in values:
                 continue
-            same = (r for r in references if r.value.size == values[value].size)
+            same = (r for r in references if comparable(values[value], r.value))
             found = [Match(r, distance(values[value], r.value)) for r in same]
             self.compared += len(found)
             if found:

@@ -10,7 +10,7 @@ from exporter.parity.render.words import HEADER, drift, facts, failures, located
 
 def markdown(outcome: Outcome) -> str:
     """The same as the terminal's table, as text to append to a job summary."""
-    verdict = "passed ✅" if outcome.passed else "failed ❌"
+    verdict = f"{outcome.verdict} {'✅' if outcome.passed else '❌'}"
     lines = [f"## Parity of `{outcome.file}`: {verdict}", "", _line(HEADER)]
     lines.append(_line("---" for _ in HEADER))
     lines += [_line(row(result)) for result in outcome.report.cases]

@@ -26,6 +26,7 @@ def table(outcome: Outcome) -> RenderableType:
     lines += [Text(drift(run)) for run in outcome.trajectories]
     if outcome.location is not None:
         lines += [Text(line) for line in located(outcome.location)]
-    verdict = "passed" if outcome.passed else "failed"
-    lines.append(Text(f"parity {verdict}", style="green" if outcome.passed else "bold red"))
+    lines.append(
+        Text(f"parity {outcome.verdict}", style="green" if outcome.passed else "bold red")
+    )
     return Group(*lines)

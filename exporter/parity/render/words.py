@@ -63,13 +63,16 @@ def facts(outcome: Outcome) -> Iterator[tuple[str, str]]:
     yield "time", f"{outcome.seconds:.1f} s"
     for reason in report.skipped:
         yield "skipped", reason
+    yield "not seen", "; ".join(report.unseen)
 
 
 def failures(outcome: Outcome) -> Iterator[str]:
-    """One line for each case that failed."""
+    """One line for each case that failed, and for each condition that cannot be judged."""
     for result in outcome.report.cases:
         if not result.passed:
             yield f"{result.name}: {result.verdict.removeprefix('failed: ')}"
+    for condition in outcome.report.unprovable:
+        yield f"{condition}: not provable in {outcome.report.dtype}: below its noise"
 
 
 def drift(run: Trajectory) -> str:

@@ -11,7 +11,7 @@ def _export(*options: str) -> Callable[[Job], list[str]]:
     def command(job: Job) -> list[str]:
         return job.python(
             "exporter", job.target, "--model", job.checkpoint, "--provider", "cpu", "--quiet",
-            "--report", job.report, *options,
+            "--no-cache", "--report", job.report, *options,
         )  # fmt: skip
 
     return command

@@ -2,73 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
-
 import numpy as np
 import onnx_ir as ir
 
-from exporter import metadata as meta
+from tests.exporter.parity.edits import Edit as Fault
+from tests.exporter.parity.edits import call, edit_constant, find, inject, swap
 
-Fault = Callable[[ir.Model], None]
-
-
-def inject(path: Path, to: Path, fault: Fault) -> Path:
-    """Writes the file with one fault beside itself; the weights' file is shared."""
-    model = ir.load(path)
-    for function in model.functions.values():
-        ir.external_data.set_base_dir(function.graph, path.parent)
-    fault(model)
-    ir.save(model, to)
-    return to
-
-
-def nodes(model: ir.Model) -> Iterator[ir.Node]:
-    yield from model.graph
-    for function in model.functions.values():
-        yield from function
-
-
-def find(model: ir.Model, module: str, op_type: str) -> ir.Node:
-    found = [
-        node
-        for node in nodes(model)
-        if node.op_type == op_type and node.metadata_props.get(meta.MODULE) == module
-    ]
-    assert found, f"no {op_type} in {module}"
-    return found[0]
-
-
-def call(model: ir.Model, module: str) -> ir.Node:
-    """The call of a module's function."""
-    return next(node for node in nodes(model) if node.domain == f"unet.{module}")
-
-
-def edit_constant(node: ir.Node, index: int, edit: Callable[[np.ndarray], None]) -> None:
-    """Changes a copy of one constant operand, stored in the .onnx itself from then on."""
-    value = node.inputs[index]
-    assert value is not None
-    producer = value.producer()
-    if producer is not None and producer.op_type == "Transpose":
-        (value,) = producer.inputs
-        assert value is not None
-        producer = value.producer()
-    stored = value.const_value
-    if stored is None:
-        assert producer is not None
-        stored = producer.attributes["value"].as_tensor()
-    array = np.array(stored.numpy())
-    edit(array)
-    tensor = ir.tensor(array, name=value.name)
-    if producer is not None:
-        producer.attributes["value"] = ir.AttrTensor("value", tensor)
-    value.const_value = tensor
-
-
-def swap(node: ir.Node, first: int, second: int) -> None:
-    a, b = node.inputs[first], node.inputs[second]
-    node.replace_input_with(first, b)
-    node.replace_input_with(second, a)
+__all__ = ["Fault", "inject"]
 
 
 def bias_by_one_percent(module: str, op_type: str) -> Fault:

@@ -3,6 +3,7 @@ import itertools
 import pytest
 
 from exporter.errors import UsageError
+from exporter.inputs import HINTS
 from exporter.parity.cases import ParityCase, fit, matrix
 
 
@@ -13,6 +14,7 @@ from exporter.parity.cases import ParityCase, fit, matrix
         ("b1h33w35", ParityCase(1, 33, 35, 77, 500.0)),
         ("B1H8W8S1T261.5", ParityCase(1, 8, 8, 1, 261.5)),
         ("B3H8W8S1TB10", ParityCase(3, 8, 8, 1, 10.0, per_sample=True)),
+        ("B3H8W8S1TB8D", ParityCase(3, 8, 8, 1, 8.0, per_sample=True, contrast=True)),
     ],
 )
 def test_a_case_is_read_from_its_name(text, case):
@@ -38,7 +40,23 @@ def test_smoke_takes_batches_odd_sizes_and_text_lengths():
     assert {1, 3} <= {case.batch for case in cases}
     assert any(case.height % 2 and case.width % 2 for case in cases)
     assert any(case.tokens != 77 for case in cases)
-    assert all(case.size < 60 * 52 for case in cases)
+    assert sum(case.size for case in cases) < 3075  # what it cost before
+    assert any(case.height >= 64 for case in cases)
+    assert any(case.width >= 64 for case in cases)
+    assert any(case.tokens > 77 for case in cases)
+    assert 0.0 in {case.timestep for case in cases}
+    assert any(case.batch > 1 and len(case.timesteps) == 1 for case in cases)
+
+
+def test_the_traced_size_is_among_the_cases():
+    """It is the one that the trace is made at, not one written down twice."""
+    assert (HINTS["H"], HINTS["W"]) in {(c.height, c.width) for c in matrix("standard")}
+
+
+def test_a_contrast_has_a_sample_for_each_condition():
+    (case,) = (case for case in matrix("smoke", conditions=6) if case.contrast)
+    assert case.batch == 7
+    assert case.timesteps == (996.0, 249.0, 996.0, 996.0, 996.0, 996.0, 996.0)
 
 
 def test_standard_takes_every_value_of_every_axis():

@@ -75,6 +75,18 @@ def test_a_fault_fails_and_is_named(
     assert found.sessions <= 3
 
 
+@pytest.mark.parametrize("name", ["conv bias", "time bias", "dropped scale", "sin and cos"])
+def test_it_is_named_where_a_batch_shares_one_timestep(
+    folded: Path, tiny_subject: Subject, name: str
+) -> None:
+    """The file keeps one row of the embedding where PyTorch expands it to the batch."""
+    fault, module, operator = WRONG[name]
+    wrong = faults.inject(folded, folded.with_name("wrong.onnx"), fault)
+    found = locate(wrong, tiny_subject, ParityCase(2, 8, 8, 7, 261.5)).finding
+    assert found is not None
+    assert (found.module, found.operator) == (module, operator)
+
+
 def test_a_reordered_sum_passes_and_nothing_departs(
     folded: Path, tiny_subject: Subject
 ) -> None:

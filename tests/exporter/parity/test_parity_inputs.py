@@ -3,6 +3,7 @@ import torch
 
 from exporter.denoising.conditions import text_embedding
 from exporter.parity.cases import ParityCase
+from exporter.parity.conditions import conditions
 from exporter.parity.inputs import clean_latents, make_inputs
 from exporter.source import load_source
 from exporter.types import Source
@@ -77,7 +78,22 @@ def test_every_preset_is_fed_whole(preset: str) -> None:
     assert all(x.isfinite().all() for x in made.values())
     if preset == "sd-inpaint":
         mask = made["sample"][:, 4]
-        assert set(mask.unique().tolist()) == {0.0, 1.0}
+        assert {0.0, 1.0} < set(mask.unique().tolist())  # and a soft edge between them
         assert (made["sample"][:, 5:].abs().sum(1) == 0).equal(mask == 1)
+    for name, tensor in made.items():
+        if name != "timestep":
+            assert not torch.equal(tensor[0], tensor[1]), name  # each sample has its own
     if preset.startswith("sdxl"):
-        assert made["time_ids"][0, :2].tolist() == [128, 128]
+        assert made["time_ids"][0, :5].unique().numel() == 5
+        assert (made["time_ids"][:, :4] % 8 != 0).all()
+
+
+@pytest.mark.parametrize("preset", ["sd-inpaint", "sdxl", "sdxl-refiner", "lcm", "ddpm"])
+def test_a_contrast_changes_one_condition_a_sample(preset: str) -> None:
+    source = load_source(preset)
+    wanted = conditions(source)
+    case = ParityCase(1 + len(wanted), 16, 16, 7, 20, per_sample=True, contrast=True)
+    made = make_inputs(case, source, "fp32")
+    for index, condition in enumerate(wanted, start=1):
+        changed = {name for name, x in made.items() if not torch.equal(x[index], x[0])}
+        assert changed == {condition.input}, condition.name

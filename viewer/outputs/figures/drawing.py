@@ -45,7 +45,7 @@ def _note(atlas: Atlas, root: Node | None) -> str:
     own = root.cls.rpartition(".")[2] if root else atlas.metadata.get("atlas.model.class", "")
     params = root.params if root else atlas.params
     counted = f"{count_text(params)} parameters" if params else ""
-    return ", ".join(part for part in (own, counted) if part)
+    return ", ".join(part for part in (own, counted, atlas.weights_note) if part)
 
 
 @dataclass(frozen=True)

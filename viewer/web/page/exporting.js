@@ -41,6 +41,24 @@ export function standalone(figure) {
   return { svg: new XMLSerializer().serializeToString(copy), background, width, height };
 }
 
+// The same figure with a line of ours below it. It stays text: what is parsed under the page's
+// policy would lose its styles.
+export function stamped(figure, note) {
+  if (!note) {
+    return figure;
+  }
+  const [, box] = /viewBox="([^"]*)"/.exec(figure.svg);
+  const [left, top, width, height] = box.split(" ").map(Number);
+  const [grown, tall] = [height + 20, (figure.height * (height + 20)) / height];
+  const place = `x="${left + 8}" y="${top + grown - 6}"`;
+  const text = `<text ${place} fill="#b3261e" font-size="12" font-family="sans-serif">${note}</text>`;
+  const svg = figure.svg
+    .replace(`viewBox="${box}"`, `viewBox="${left} ${top} ${width} ${grown}"`)
+    .replace(/ height="[^"]*"/, ` height="${tall}"`)
+    .replace(/<\/svg>$/, `${text}</svg>`);
+  return { ...figure, svg, height: tall };
+}
+
 // The longest side of a PNG: what browsers draw without complaint.
 const LONGEST = 8192;
 

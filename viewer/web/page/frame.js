@@ -155,6 +155,13 @@ export function fillBar(app) {
           `parity ${verdict}`,
         )
       : null,
+    app.atlases.some((one) => one.weights_note)
+      ? el(
+          "span",
+          { class: "verdict skipped", title: "Nothing was trained" },
+          "random weights",
+        )
+      : null,
     searchBox(app),
     app.shown.recording && !app.offline
       ? el("a", { class: "plain", href: "/recording" }, "Recording")

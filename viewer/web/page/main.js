@@ -3,7 +3,7 @@
 import { Atlas } from "./atlas.js";
 import { comparePanel } from "./comparing.js";
 import { el, recall, remember, swap } from "./dom.js";
-import { blob, download, standalone } from "./exporting.js";
+import { blob, download, stamped, standalone } from "./exporting.js";
 import { buildFrame, drawCrumbs, drawTabs, fillBar, listenToKeys } from "./frame.js";
 import { GraphFrame } from "./graph.js";
 import { legend } from "./legend.js";
@@ -200,14 +200,15 @@ class App {
   }
 
   async figure(kind) {
+    const note = this.atlas.weights_note;
     if (kind === "graph") {
-      return this.graphs[this.index].figure();
+      return stamped(await this.graphs[this.index].figure(), note);
     }
     const found =
       kind === "map"
         ? this.parts.maps.querySelector(".current svg.map")
         : this.parts.panel.querySelector("svg.figure");
-    return found && standalone(found);
+    return found && stamped(standalone(found), note);
   }
 
   say(text) {

@@ -82,7 +82,7 @@ function summary(atlas, plan) {
   const { batch, height, width, tokens } = atlas.nominal;
   const lines = [
     `${compact(atlas.params)} parameters`,
-    `${flopsText(atlas.flops)} a step at B=${batch}, H=${height}, W=${width}, S=${tokens}`,
+    `${atlas.uncounted > 0 ? "at least " : ""}${flopsText(atlas.flops)} a step at B=${batch}, H=${height}, W=${width}, S=${tokens}`,
   ];
   return svg(
     "g",
