@@ -18,6 +18,7 @@ from exporter.closing import closing_table, one_line, outcome
 from exporter.disk import write_text
 from exporter.errors import AtlasError, TargetError, UsageError
 from exporter.sampler import cli as sampling
+from exporter.shipped import shipped
 from exporter.terminal import Parser, StageDisplay, run
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ examples:
       one flat graph, and what was done as JSON
 
 presets (random weights): {presets}
+shipped with trained weights: {shipped}
 
 exit codes:
   0  the file was written and computes what PyTorch computes (or --no-check was given)
@@ -191,7 +193,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m exporter",
         description="Turns a diffusers UNet into a simplified, hierarchical, annotated ONNX "
         "graph with dynamic axes, and proves that it computes what PyTorch computes.",
-        epilog=EPILOG.format(presets=", ".join(names)),
+        epilog=EPILOG.format(presets=", ".join(names), shipped=", ".join(shipped())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("output", type=Path, metavar="OUT.onnx", help="the file to write")

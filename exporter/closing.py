@@ -55,6 +55,8 @@ def closing_table(report: ExportReport) -> Table:
         f"{random} {weights['description']}; {weights['parameters']:,} parameters, "
         f"{weights['dtype']}, {in_bytes(weights['bytes'])}, {_placed(weights)}".strip(),
     )
+    if random:
+        table.add_row("for an image", "use trained weights: --model FOLDER or --model shapes")
     table.add_row("parity", _parity(report.parity))
     if report.variant is not None:
         table.add_row("ort variant", _variant(report.variant))

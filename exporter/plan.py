@@ -136,6 +136,8 @@ def _provider(request: ExportRequest) -> Obtained | None:
 
 
 def _dtype_of(source: Source) -> Dtype:
+    if source.origin == "preset":
+        return "fp32"  # a shipped pipeline is stored in half precision only to be small
     natural = natural_dtype(source.weights)
     return next((name for name, dtype in TORCH_DTYPES.items() if dtype == natural), "fp32")
 

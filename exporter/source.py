@@ -16,6 +16,7 @@ import torch
 from exporter.errors import ConfigError, SourceError, UsageError
 from exporter.inputs import model_inputs, refuse_unfed, size_multiple
 from exporter.json_text import parse_json
+from exporter.shipped import shipped, shipped_folder
 from exporter.types import OnProgress, Source, Weights, quiet
 from exporter.weights.checkpoint import Checkpoint, validate
 from exporter.weights.hub import fetch
@@ -32,8 +33,8 @@ _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 def presets() -> tuple[str, ...]:
     """Names of the shipped configurations, the default first."""
     folder = resources.files("exporter") / "presets"
-    names = {file.name.removesuffix(".json") for file in folder.iterdir()}
-    return (DEFAULT, *sorted(names - {DEFAULT}))
+    names = {file.name.removesuffix(".json") for file in folder.iterdir() if file.is_file()}
+    return (DEFAULT, *sorted(names - {DEFAULT}), *shipped())
 
 
 def load_source(
@@ -65,6 +66,10 @@ def load_source(
         ConfigError: Not a UNet's config, or one that asks for inputs that are not fed.
         CheckpointError: Weights that are absent, pickled, broken or of another model.
     """
+    folder = shipped_folder(model)
+    if folder:
+        _refuse_choices(model, revision, variant)
+        return _from_folder(folder, model, "preset", subfolder, None)
     if model in presets():
         return _from_preset(model, revision, variant, seed)
     path = _existing(model)
@@ -80,11 +85,7 @@ def load_source(
 
 
 def _from_preset(name: str, revision: str | None, variant: str | None, seed: int) -> Source:
-    for option, value in (("--revision", revision), ("--variant", variant)):
-        if value:
-            raise UsageError(
-                f"{option} {value} with the preset {name}, whose weights are random"
-            )
+    _refuse_choices(name, revision, variant)
     if seed < 0:
         raise UsageError(f"--seed {seed}", "0 or more")
     file = resources.files("exporter") / "presets" / f"{name}.json"
@@ -92,10 +93,18 @@ def _from_preset(name: str, revision: str | None, variant: str | None, seed: int
     return _source(name, "preset", unet, RandomWeights(unet, seed))
 
 
+def _refuse_choices(preset: str, revision: str | None, variant: str | None) -> None:
+    for option, value in (("--revision", revision), ("--variant", variant)):
+        if value:
+            raise UsageError(
+                f"{option} {value} with the preset {preset}, of which there is one"
+            )
+
+
 def _from_folder(
     root: Path,
     name: str,
-    origin: Literal["folder", "hub"],
+    origin: Literal["preset", "folder", "hub"],
     subfolder: str,
     variant: str | None,
 ) -> Source:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from exporter.errors import TargetError, UsageError
+from exporter.shipped import shipped_folder
 from exporter.terminal import Parser, StageDisplay, run
 
 if TYPE_CHECKING:
@@ -100,13 +101,20 @@ def _request(arguments: argparse.Namespace, target: Path) -> RecordRequest:
         size=_size(arguments.size),
         prompt=arguments.prompt,
         negative=arguments.negative_prompt,
+        pipeline=arguments.pipeline,
         text_encoder=arguments.text_encoder,
         embeddings=arguments.embeddings,
         vae=arguments.vae,
+        image=arguments.image,
         maps=arguments.maps,
         compare=arguments.compare,
         provider=arguments.provider,
     )
+
+
+def _pipeline(text: str) -> Path:
+    """A folder, or the name of a pipeline that comes with the package."""
+    return shipped_folder(text) or Path(text)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -180,11 +188,10 @@ def _loop_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--steps", type=int, default=20, help="default: 20")
     group.add_argument(
         "--scheduler",
-        default="ddim",
         metavar="WHAT",
         help="ddim, ddpm, deis, dpm++, dpm++-karras, euler, euler-a, heun, lcm, pndm, tcd or "
         "unipc with Stable Diffusion's noise schedule; any diffusers class name; or a folder "
-        "with scheduler_config.json, a pipeline's too (default: ddim)",
+        "with scheduler_config.json, a pipeline's too (default: the pipeline's, else ddim)",
     )
     group.add_argument(
         "--prediction",
@@ -214,11 +221,18 @@ def _loop_options(parser: argparse.ArgumentParser) -> None:
 
 def _text_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the text; without any of these, seeded embeddings")
-    group.add_argument("--prompt", default="", help="what to paint; needs --text-encoder")
+    group.add_argument("--prompt", default="", help="what to paint; needs a text encoder")
     group.add_argument("--negative-prompt", default="", help="the unconditional half's text")
     group.add_argument(
+        "--pipeline",
+        type=_pipeline,
+        metavar="DIR",
+        help="a pipeline's folder or `shapes`: its text encoder, VAE and scheduler (default: "
+        "the shipped pipeline that the file was made from, if it was)",
+    )
+    group.add_argument(
         "--text-encoder",
-        type=Path,
+        type=_pipeline,
         metavar="DIR",
         help="a pipeline's folder (SDXL's two encoders too), or a text encoder's",
     )
@@ -233,8 +247,9 @@ def _text_options(parser: argparse.ArgumentParser) -> None:
 
 def _recording_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the recording")
+    group.add_argument("--image", type=Path, metavar="FILE.png", help="the image, decoded")
     group.add_argument(
-        "--vae", type=Path, metavar="DIR", help="decode a small preview of every step"
+        "--vae", type=_pipeline, metavar="DIR", help="decode a small preview of every step"
     )
     group.add_argument(
         "--maps",

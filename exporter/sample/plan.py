@@ -15,6 +15,7 @@ from exporter.denoising.schedulers import load_scheduler
 from exporter.errors import UsageError
 from exporter.inputs import with_halves
 from exporter.sample.model import Model
+from exporter.sample.pipeline import scheduler_config
 from exporter.sample.prompts import Prompt, Wanted, encoded, seeded, stored
 from exporter.types import Provider
 
@@ -28,16 +29,18 @@ class RecordRequest:
     model: Path
     target: Path
     steps: int = 20
-    scheduler: str = "ddim"
+    scheduler: str | None = None
     prediction: str | None = None
     guidance: float = 7.5
     seed: int = 0
     size: tuple[int, int] | None = None
     prompt: str = ""
     negative: str = ""
+    pipeline: Path | None = None
     text_encoder: Path | None = None
     embeddings: Path | None = None
     vae: Path | None = None
+    image: Path | None = None
     maps: MapDtype = "float16"
     compare: bool = False
     provider: Provider = "auto"
@@ -129,9 +132,10 @@ def make_plan(request: RecordRequest, model: Model) -> Plan:
     """
     _guard(request)
     scheduler = load_scheduler(
-        request.scheduler,
+        request.scheduler or "ddim",
         request.steps,
         class_name=model.class_name,
+        config=scheduler_config(request.pipeline),
         prediction=request.prediction or model.prediction,
     )
     text = model.width("encoder_hidden_states")
@@ -151,8 +155,11 @@ def _guard(request: RecordRequest) -> None:
         raise UsageError("--text-encoder and --embeddings together", "one of them")
     if (request.prompt or request.negative) and not request.text_encoder:
         raise UsageError(
-            "a prompt without --text-encoder", "the folder of the pipeline that reads it"
+            "a prompt without --pipeline or --text-encoder",
+            "the folder of the pipeline that reads it",
         )
+    if request.image and not request.vae:
+        raise UsageError(f"--image {request.image} without --vae", "the VAE that decodes it")
 
 
 def _prompt(request: RecordRequest, wanted: Wanted) -> Prompt:

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from exporter.denoising.schedulers import tells_clean
+from exporter.disk import replacing
 from exporter.runtime.memory import peak_memory
 from exporter.runtime.providers import choose
+from exporter.runtime.session import Array
 from exporter.sample.decode import Decoder
 from exporter.sample.instrument import instrument
 from exporter.sample.layout import describe_points, describe_run, sampling_tensors
 from exporter.sample.model import read_model
+from exporter.sample.pipeline import completed
 from exporter.sample.plan import RecordRequest, make_plan
 from exporter.sample.recording import Recording
 from exporter.sample.run import Run, median
@@ -78,6 +82,7 @@ def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordRep
     """
     start = time.perf_counter()
     model = read_model(request.model)
+    request = completed(request, model)
     plan = make_plan(request, model)
     decoder = Decoder(request.vae, model.latent_channels) if request.vae else None
     watched = instrument(model.path, maps=request.maps != "none")
@@ -90,13 +95,18 @@ def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordRep
         compare=request.compare,
     )
     metadata = {
-        **describe_run(plan, request.scheduler, request.steps, choose(request.provider)[0]),
+        **describe_run(
+            plan, request.scheduler or "ddim", request.steps, choose(request.provider)[0]
+        ),
         **describe_points(watched.points),
     }
     with Recording(request.target, tensors, metadata) as recording:
         run = Run(plan, recording, request.provider, on_progress)
         plain = run.plain() if request.compare else None
         seen = run.watched(watched, decoder, compare=request.compare)
+        if request.image and decoder:
+            last = torch.from_numpy(recording.get("latents", plan.loop.evaluations).copy())
+            _save_image(decoder(last[None]), request.image)
     return RecordReport(
         target=request.target,
         nbytes=recording.nbytes,
@@ -111,3 +121,9 @@ def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordRep
         peak_memory=peak_memory(),
         seconds=time.perf_counter() - start,
     )
+
+
+def _save_image(pixels: Array, file: Path) -> None:
+    """Writes (height, width, 3) uint8 as PNG."""
+    with replacing(file) as temporary:
+        Image.fromarray(pixels).save(temporary, "PNG")

@@ -16,6 +16,7 @@ from exporter.runtime.session import Array, Session, open_session
 from exporter.sample.find import find_points
 from exporter.sample.layout import F32, Tensors, describe_points, describe_run
 from exporter.sample.model import read_model
+from exporter.sample.pipeline import completed
 from exporter.sample.plan import RecordRequest, make_plan
 from exporter.sample.points import Points
 from exporter.sample.prompts import Prompt
@@ -62,7 +63,12 @@ def sweep(request: RecordRequest, count: int, on_progress: OnProgress = quiet) -
         raise UsageError(f"--sweep {count}", "2 or more timesteps")
     start = time.perf_counter()
     model = read_model(request.model)
-    plan = make_plan(replace(request, steps=1, scheduler="ddim", guidance=0.0), model)
+    plan = make_plan(
+        replace(
+            completed(request, model), steps=1, scheduler="ddim", guidance=0.0, image=None
+        ),
+        model,
+    )
     points = find_points(ir.load(model.path))
     if points.embedding is None or not points.injections:
         raise UsageError(f"{model.path.name} has no time injection to sweep")

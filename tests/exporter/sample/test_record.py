@@ -265,7 +265,7 @@ class TestRefusals:
             ({"scheduler": "FlowMatchEulerDiscreteScheduler"}, "no scale_model_input"),
             ({"steps": 0}, "--steps 0"),
             ({"seed": -1}, "--seed -1"),
-            ({"text_encoder": None}, "a prompt without --text-encoder"),
+            ({"text_encoder": None}, "a prompt without --pipeline or --text-encoder"),
             ({"size": (4, 8)}, "latents of 4x8"),
             ({"embeddings": Path("x.npy")}, "--text-encoder and --embeddings together"),
             ({"model": Path("absent.onnx")}, "no file absent.onnx"),

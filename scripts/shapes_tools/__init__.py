@@ -1,0 +1,1 @@
+"""The shipped model `shapes`: its scenes, its training, its measure."""
