@@ -33,7 +33,7 @@ from exporter.runtime.contract import read_contract
 from exporter.runtime.session import Session, open_session
 from exporter.source import load_source
 from exporter.types import Source
-from tests.exporter.parity import faults
+from tests.exporter.parity import edits
 
 ALL = ("controlnet", "adapter")
 CASES = [ParityCase(1, 33, 35, 5, 981.0), ParityCase(2, 8, 9, 7, 20.5)]
@@ -191,7 +191,7 @@ def test_a_residual_on_the_wrong_skip_fails(files: Files) -> None:
         first.replace_input_with(1, b)
         second.replace_input_with(1, a)
 
-    wrong = faults.inject(files.conditioned, files.plain.with_name("wrong.onnx"), exchange)
+    wrong = edits.inject(files.conditioned, files.plain.with_name("wrong.onnx"), exchange)
     report = check(wrong, files.subject, cases=CASES[1:])
     assert not report.passed
 
@@ -200,7 +200,7 @@ def sums(model: ir.Model) -> dict[str, ir.Node]:
     """The Adds of residuals, by the input that each one's annotation names."""
     return {
         node.metadata_props[meta.CONDITION]: node
-        for node in faults.nodes(model)
+        for node in edits.nodes(model)
         if node.metadata_props.get(meta.ROLE) == "condition" and not node.domain
     }
 
