@@ -14,7 +14,7 @@ import torch
 
 from exporter.denoising.schedules import DDPM, schedule_of
 from exporter.errors import ConfigError, UsageError
-from exporter.json_text import parse_json
+from exporter.json_text import json_object, parse_json
 
 SHORT: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "ddim": ("DDIMScheduler", {"set_alpha_to_one": False}),
@@ -84,6 +84,18 @@ def load_scheduler(
     except Exception as error:  # each class checks in its own way
         raise UsageError(f"{found.__name__} with --steps {steps}: {_line(error)}") from error
     return scheduler
+
+
+def pipeline_config(pipeline: Path | None) -> Mapping[str, Any] | None:
+    """What a pipeline's folder says of its scheduler; None where it says nothing.
+
+    Raises:
+        UsageError: The file is no JSON object.
+    """
+    file = pipeline / "scheduler" / "scheduler_config.json" if pipeline else None
+    if file is None or not file.is_file():
+        return None
+    return json_object(file.read_bytes(), str(file))
 
 
 def advance(

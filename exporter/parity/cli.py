@@ -5,16 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from exporter.disk import write_text
 from exporter.errors import TargetError, UsageError
-from exporter.json_text import json_object
 from exporter.terminal import Parser, StageDisplay, run
 
 if TYPE_CHECKING:
@@ -158,6 +157,7 @@ def _trajectories(
 ) -> tuple[Trajectory, ...]:
     if not arguments.trajectory:
         return ()
+    from exporter.denoising.schedulers import pipeline_config
     from exporter.parity.cases import ParityCase, fit
     from exporter.parity.trajectory import run_trajectories
 
@@ -168,19 +168,11 @@ def _trajectories(
         case,
         steps=arguments.trajectory,
         schedulers=arguments.scheduler or SCHEDULERS,
-        scheduler_config=_scheduler_config(arguments.model),
+        scheduler_config=pipeline_config(Path(arguments.model or "")),
         guidance=arguments.guidance,
         floor=arguments.floor,
         on_progress=progress,
     )
-
-
-def _scheduler_config(model: str | None) -> Mapping[str, Any] | None:
-    """A local pipeline's own noise schedule, where it has one."""
-    path = Path(model or "") / "scheduler" / "scheduler_config.json"
-    if not path.is_file():
-        return None
-    return json_object(path.read_bytes(), str(path))
 
 
 def _write_reports(arguments: argparse.Namespace, outcome: Outcome) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from exporter.errors import SourceError
 from exporter.sample.model import Model
@@ -44,12 +41,3 @@ def completed(request: RecordRequest, model: Model) -> RecordRequest:
         vae=request.vae or (folder if (folder / "vae").is_dir() else None),
         scheduler=request.scheduler or str(folder),
     )
-
-
-def scheduler_config(pipeline: Path | None) -> Mapping[str, Any]:
-    """What a pipeline says of its scheduler; nothing without a pipeline."""
-    file = pipeline / "scheduler" / "scheduler_config.json" if pipeline else None
-    if file is None or not file.is_file():
-        return {}
-    config: Mapping[str, Any] = json.loads(file.read_text())
-    return config

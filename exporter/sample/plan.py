@@ -11,11 +11,10 @@ import torch
 from exporter.conditions.residuals import is_residual
 from exporter.denoising.conditions import AESTHETIC, VAE_SCALE, guidance_embedding, time_ids
 from exporter.denoising.loop import Loop
-from exporter.denoising.schedulers import load_scheduler
-from exporter.errors import UsageError
+from exporter.denoising.schedulers import load_scheduler, pipeline_config
+from exporter.errors import TargetError, UsageError
 from exporter.inputs import with_halves
 from exporter.sample.model import Model
-from exporter.sample.pipeline import scheduler_config
 from exporter.sample.prompts import Prompt, Wanted, encoded, seeded, stored
 from exporter.types import Provider
 
@@ -135,7 +134,7 @@ def make_plan(request: RecordRequest, model: Model) -> Plan:
         request.scheduler or "ddim",
         request.steps,
         class_name=model.class_name,
-        config=scheduler_config(request.pipeline),
+        config=pipeline_config(request.pipeline),
         prediction=request.prediction or model.prediction,
     )
     text = model.width("encoder_hidden_states")
@@ -160,6 +159,8 @@ def _guard(request: RecordRequest) -> None:
         )
     if request.image and not request.vae:
         raise UsageError(f"--image {request.image} without --vae", "the VAE that decodes it")
+    if request.image and (request.image.suffix != ".png" or not request.image.parent.is_dir()):
+        raise TargetError(f"--image {request.image}", "a name in .png in a folder that exists")
 
 
 def _prompt(request: RecordRequest, wanted: Wanted) -> Prompt:

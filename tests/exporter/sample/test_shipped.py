@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from exporter.errors import SourceError, UsageError
+from exporter.errors import SourceError, TargetError, UsageError
 from exporter.sample.plan import RecordRequest
 from exporter.sample.record import record
 from exporter.shipped import shipped, shipped_folder
@@ -90,6 +90,16 @@ def test_parts_named_by_hand_are_kept(painted: RecordRequest, tmp_path: Path):
 def test_a_folder_that_is_no_pipeline(painted: RecordRequest, tmp_path: Path):
     with pytest.raises(SourceError, match=r"no model_index.json in .*; expected a diffusers"):
         record(replace(painted, pipeline=tmp_path))
+
+
+@pytest.mark.parametrize("name", ["unet.onnx", "weights.safetensors", "absent/shapes.png"])
+def test_an_image_replaces_nothing_else(painted: RecordRequest, tmp_path: Path, name: str):
+    kept = tmp_path / name
+    if kept.parent.is_dir():
+        kept.write_bytes(b"someone's")
+    with pytest.raises(TargetError, match=r"--image .*; expected a name in .png"):
+        record(replace(painted, image=kept))
+    assert not kept.parent.is_dir() or kept.read_bytes() == b"someone's"
 
 
 def test_its_figures_hold():
