@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from onnx_ir.passes.common import (
 )
 
 from exporter.paths import is_inside
+from exporter.runtime.loading import load_graph
 from exporter.runtime.origins import Origin, origin_of
 
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
@@ -94,10 +94,7 @@ def load_inlined(path: Path, modules: Collection[str]) -> Inlined:
         path: The ``.onnx``; its weights are not read if they are external.
         modules: Every module path of the UNet, to understand node names by.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of entries that onnx_ir does not know
-        model = ir.load(path)
-    model = InlinePass()(model).model
+    model = InlinePass()(load_graph(path)).model
     model = LiftConstantsToInitializersPass()(model).model
     ir.external_data.set_base_dir(model.graph, path.parent)  # functions had none
     model.graph.sort()

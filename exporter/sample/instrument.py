@@ -7,6 +7,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from exporter.runtime.loading import load_graph
 from exporter.sample import measures
 from exporter.sample.find import find_points
 from exporter.sample.points import Points
@@ -49,7 +50,7 @@ def instrument(path: Path, *, maps: bool = True) -> Instrumented:
     Raises:
         UsageError: The file has no annotations, or attentions unlike diffusers'.
     """
-    model = ir.load(path)
+    model = load_graph(path)
     points = find_points(model)
     scopes = Scopes(model)
     for index, block in enumerate(points.blocks):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx_ir as ir
-
 from exporter import metadata as meta
 from exporter.errors import UsageError
 from exporter.json_text import json_object
+from exporter.runtime.loading import load_graph
 from exporter.values import dims
 
 
@@ -83,9 +81,7 @@ def read_model(path: Path) -> Model:
     if not path.is_file():
         raise UsageError(f"there is no file {path}", "an .onnx written by python -m exporter")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of entries that it does not know
-            model = ir.load(path)
+        model = load_graph(path)
     except Exception as error:  # protobuf's and onnx_ir's, of many classes
         raise UsageError(f"{path.name} is not an ONNX model") from error
     props = model.metadata_props

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import onnx_ir as ir
 import torch
 
 from exporter.errors import UsageError
 from exporter.runtime.inlined import Inlined, load_inlined
+from exporter.runtime.loading import load_graph
 from exporter.runtime.session import Array, Session, open_session
 from exporter.sample.find import find_points
 from exporter.sample.layout import F32, Tensors, describe_points, describe_run
@@ -69,7 +69,7 @@ def sweep(request: RecordRequest, count: int, on_progress: OnProgress = quiet) -
         ),
         model,
     )
-    points = find_points(ir.load(model.path))
+    points = find_points(load_graph(model.path))
     if points.embedding is None or not points.injections:
         raise UsageError(f"{model.path.name} has no time injection to sweep")
     path = _TimePath(model.path, points)

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.errors import TargetError, UsageError
+from exporter.runtime.loading import load_graph
 
 DOMAIN = "unet"
 NAME = "UNet"
@@ -27,7 +28,7 @@ def load(path: Path) -> ir.Model:
         UsageError: It cannot be read.
     """
     try:
-        model = ir.load(path)
+        model = load_graph(path)
     except Exception as error:  # protobuf raises a class without stubs
         raise UsageError(f"cannot read {path}: {error}", "an .onnx file") from error
     folder = path.absolute().parent
