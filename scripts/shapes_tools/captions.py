@@ -1,4 +1,4 @@
-"""What the text encoder learns before the UNet: to tell from a caption where things will be."""
+"""What the text encoder learns first: to tell from a caption where things will be."""
 
 from __future__ import annotations
 
