@@ -31,7 +31,9 @@ def sampled(eyes, atlas, sampler):
     """A page that stands on the panel Sample, and what runs behind it."""
     with Server(Shown((atlas,)), find(), sampler=sampler) as server:
         server.start()
-        yield eyes.open(f"{server.url}#/?tab=sample", wait="map")
+        page = eyes.open(f"{server.url}#/?tab=sample", wait="")
+        page.locator(".sampling").wait_for()
+        yield page
         server.shutdown()
 
 
@@ -211,7 +213,7 @@ def test_a_recorded_run_is_on_the_page_without_sampling(eyes, atlas, tmp_path):
     recording = read_recording(recorded.write(tmp_path / "run.safetensors"))
     with Server(Shown((atlas,), recording=recording), find()) as server:
         server.start()
-        page = eyes.open(f"{server.url}#/?tab=sample", wait="map")
+        page = eyes.open(f"{server.url}#/?tab=sample", wait="")
         expect(page.locator(".how-to")).to_contain_text("python -m viewer tiny.onnx")
         page.get_by_label("Step", exact=True).fill("2")
         expect(page.locator(".sample-time")).to_contain_text("step 2 of 6")

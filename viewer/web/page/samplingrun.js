@@ -61,8 +61,8 @@ export class SampledRun {
     this.done = done;
     if (done === recording.steps) {
       this.most = await this.maps.most(done);
-    } else {
-      this.most = Math.max(this.most, await this.maps.most(Math.min(done, 1)));
+    } else if (this.most === 0 && done > 0) {
+      this.most = await this.maps.most(1); // until all is there
     }
   }
 

@@ -103,6 +103,10 @@ export class Stage {
     if (!run.live) {
       return;
     }
+    this.element.classList.toggle("sweep", run.recording.sweep);
+    if (run.recording.sweep) {
+      return; // the time path alone: there is no picture, only the map
+    }
     const step = run.stepAt(place);
     const turn = (this.turn = (this.turn ?? 0) + 1);
     const head = run.maps.layer(look.layer)?.count > look.head ? look.head : null;

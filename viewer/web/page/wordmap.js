@@ -2,7 +2,7 @@
 
 const SPECIAL = /^<\|.*\|>$/;
 const LETTER = /[\p{L}\p{N}]/u;
-const KEPT = 240; // fields that stay in memory
+const KEPT = 96; // fields that stay in memory
 const MOST_WORDS = 40;
 const SMALL = 48e6; // bytes of maps up to which every one is looked at for the scale
 const LOOKED_AT = 5; // steps that are, where there is more
@@ -134,7 +134,7 @@ export class WordMaps {
     if (names.length === 0 || this.words.length === 0 || done === 0) {
       return 0;
     }
-    const whole = tensors.nbytes(names) <= SMALL;
+    const whole = done === this.recording.steps && tensors.nbytes(names) <= SMALL;
     const held = whole ? await tensors.holding(names) : tensors;
     const reader = Object.assign(Object.create(WordMaps.prototype), this, {
       recording: { tensors: held, rows: this.recording.rows },
