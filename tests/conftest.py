@@ -15,8 +15,9 @@ import pytest
 import torch
 
 from tests.browser import chromium, eyes
+from tests.floors import floors
 
-__all__ = ["chromium", "eyes"]  # fixtures for every folder
+__all__ = ["chromium", "eyes", "floors"]  # fixtures for every folder
 
 os.environ["UNET_ATLAS_CACHE"] = ""  # no test leaves anything in, or reads, a user's cache
 if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core
@@ -69,15 +70,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """How much fuzzing tried."""
-    tried = Counter[str]()
+    """How much fuzzing tried, and how near its limit a comparison of backends came."""
+    tried, nearest = Counter[str](), (0.0, "")
     for report in terminalreporter.stats.get("", []):  # of set-up and teardown
-        for name, count in report.user_properties if report.when == "teardown" else []:
-            tried[name] += count
+        for name, value in report.user_properties if report.when == "teardown" else []:
+            if name == "floors":
+                nearest = max(nearest, (value, report.nodeid))
+            else:
+                tried[name] += value
     if tried:
         terminalreporter.write_line(f"fuzz: {tried.total()} examples")
     for name, count in sorted(tried.items()):
         terminalreporter.write_line(f"  {name}: {count}")
+    if nearest[1]:
+        terminalreporter.write_line(f"floors: {nearest[0]:.0%} of the limit in {nearest[1]}")
 
 
 @pytest.fixture(scope="session")
