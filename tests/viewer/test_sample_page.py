@@ -160,7 +160,9 @@ def test_switches_on_the_map_start_the_second_run(sampled, sampler):
     skip = sampled.locator(".map .skip[data-skip='1']")
     skip.locator(".tag").click()
     expect(skip).to_have_attribute("data-switch", "off")
-    attention = sampled.locator('.map .part[aria-label^="mid_block/attentions.0"]').first
+    attention = sampled.locator(
+        '.map .part.role-cross_attention[aria-label^="mid_block/attentions.0"]'
+    )
     attention.focus()
     for state in ("off", "half"):
         sampled.keyboard.press("Enter")
@@ -179,6 +181,10 @@ def test_switches_on_the_map_start_the_second_run(sampled, sampler):
     expect(shots(sampled).nth(1)).to_contain_text("skip:1 off")
     sampled.get_by_role("button", name="skip 1 off").click()
     expect(skip).to_have_attribute("data-switch", "on")
+    sampled.get_by_label("Add a switch").select_option("skip:2")
+    expect(sampled.locator(".map .skip[data-skip='2']")).to_have_attribute(
+        "data-switch", "off"
+    )
 
 
 def test_cancelling_on_the_page_leaves_no_process(sampled, sampler):

@@ -25,7 +25,7 @@ function oneMap(app, index) {
   const atlas = app.atlases[index];
   const drawn = drawMap(atlas, {
     numbers: app.numbers,
-    pick: (id, item) => app.sampling.take(index, id, item) || app.goIn(index, id),
+    pick: (id, item) => app.sampling.take(index, item) || app.goIn(index, id),
     hover: (id, element) => tip(app, index, id, element),
   });
   const mine = index === app.index;

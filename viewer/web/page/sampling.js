@@ -18,7 +18,7 @@ export class Sampling {
     this.look = { place: 0, word: null, layer: ALL, head: null, quantity: SHARES };
     this.following = true;
     this.error = "";
-    this.switches = new Switches(() => this.changed());
+    this.switches = new Switches(app, () => this.changed());
     this.panel = null;
     this.asking = false;
   }
@@ -191,7 +191,7 @@ export class Sampling {
   }
 
   // A click on the map, while the panel is open: a switch, or the layer whose words are seen.
-  take(index, id, item) {
+  take(index, item) {
     if (this.app.state.current.tab !== "sample" || !this.panel) {
       return false;
     }
@@ -199,9 +199,9 @@ export class Sampling {
     if (this.switches.take(atlas, item)) {
       return true;
     }
-    const module = atlas.nodes[id]?.module;
+    const module = atlas.nodes[item.dataset.node]?.module;
     const layers = this.shownRun?.maps.layers ?? [];
-    const inside = layers.find((one) => module && one.module.startsWith(`${module}.`));
+    const inside = layers.find((one) => module && `${one.module}.`.startsWith(`${module}.`));
     if (inside && item.classList.contains("part")) {
       this.set({ layer: inside.module, head: null });
       return true;

@@ -21,7 +21,7 @@ export function quantitiesOf(recording) {
 // Colours the items of a drawn map; where nothing was recorded of one, it stays as it is.
 export function lightMap(drawn, atlas, quantity, step, row) {
   drawn.classList.toggle("heated", quantity !== null);
-  for (const item of drawn.querySelectorAll("[data-node]")) {
+  for (const item of drawn.querySelectorAll("[data-node], [data-within], [data-skip]")) {
     const value = quantity === null ? null : valueOf(atlas, quantity, step, row, item);
     const known = value !== null && Number.isFinite(value);
     item.classList.toggle("hot", known);
@@ -47,7 +47,8 @@ function valueOf(atlas, quantity, step, row, item) {
 
 function valueIn(atlas, quantity, step, row, item) {
   if (item.dataset.skip === undefined) {
-    return ofModule(quantity, step, row, atlas.nodes[item.dataset.node]?.module);
+    const id = item.dataset.node ?? item.dataset.within;
+    return ofModule(quantity, step, row, atlas.nodes[id]?.module);
   }
   if (quantity.list !== "skips") {
     return null;

@@ -165,7 +165,7 @@ export class Stage {
     this.cell = null;
     this.cross.hidden = !place || !field;
     if (this.cross.hidden) {
-      swap(this.words, field ? el("p", {}, HINT) : null);
+      swap(this.words, field ? el("p", { class: "hint-line" }, HINT) : null);
       return;
     }
     const { width, height } = field;

@@ -1,41 +1,29 @@
-// Switches on the map: a click on a skip, an attention or an injection turns it half, off, on.
+// Switches on the map: a click on a skip, an attention or an injection turns it off, half, on.
 
 import { el, swap } from "./dom.js";
 
 const HALF = 0.5;
-const KINDS = [
-  ["cross", "cross-attention"],
-  ["self", "self-attention"],
-  ["attn", "both attentions"],
-];
+const WHOLE = /^.*?\battentions\.\d+/; // of a module inside a transformer, the transformer
 
 export class Switches {
-  constructor(changed) {
+  constructor(app, changed) {
+    this.app = app;
     this.set = new Map(); // "skip:3" to its factor
     this.open = false;
-    this.kind = "cross";
     this.changed = changed;
     this.toggle = el(
       "button",
-      {
-        type: "button",
-        class: "plain",
-        "aria-pressed": "false",
-        onclick: () => this.flip(),
-      },
+      { type: "button", class: "plain", "aria-pressed": "false", onclick: () => this.flip() },
       "Switches on the map",
     );
-    this.choice = el(
-      "select",
-      {
-        "aria-label": "What a click on an attention switches",
-        onchange: (event) => {
-          this.kind = event.target.value;
-        },
-      },
-      KINDS.map(([value, name]) => el("option", { value }, name)),
-    );
     this.list = el("div", { class: "switch-list" });
+    this.more = el("select", {
+      "aria-label": "Add a switch",
+      onchange: () => {
+        this.turn(this.more.value);
+        this.more.value = "";
+      },
+    });
     this.hint = el(
       "p",
       { class: "hint-line" },
@@ -44,7 +32,7 @@ export class Switches {
     this.element = el(
       "section",
       { class: "switches" },
-      el("div", { class: "switch-head" }, this.toggle, this.choice),
+      el("div", { class: "switch-head" }, this.toggle, this.more),
       this.hint,
       this.list,
     );
@@ -53,8 +41,45 @@ export class Switches {
 
   flip() {
     this.open = !this.open;
+    if (this.open && this.more.childElementCount === 0) {
+      swap(this.more, this.choices());
+    }
     this.draw();
     this.changed();
+  }
+
+  // All that can be switched, for those who would rather choose than click.
+  choices() {
+    const { atlas } = this.app;
+    const group = (label, names) =>
+      names.length > 0
+        ? el(
+            "optgroup",
+            { label },
+            names.map(([value, text]) => el("option", { value }, text)),
+          )
+        : null;
+    const attending = (kind, wanted) => [
+      ...new Map(
+        atlas.attentions
+          .filter((one) => (one.role === "self_attention") === wanted)
+          .map((one) => whole(atlas.nodes[one.call].module))
+          .map((module) => [`${kind}:${module}`, [`${kind}:${module}`, module]]),
+      ).values(),
+    ];
+    return [
+      el("option", { value: "" }, "Add a switch"),
+      group(
+        "Skips",
+        atlas.skips.map((one) => [`skip:${one.id}`, `skip ${one.id}`]),
+      ),
+      group("Cross-attention", attending("cross", false)),
+      group("Self-attention", attending("self", true)),
+      group(
+        "Time injection",
+        atlas.injections.map((one) => [`time:${one.resnet}`, one.resnet]),
+      ),
+    ];
   }
 
   // What of an item of the map can be switched; null where nothing can.
@@ -62,7 +87,7 @@ export class Switches {
     if (item.dataset.skip !== undefined) {
       return `skip:${item.dataset.skip}`;
     }
-    const node = atlas.nodes[item.dataset.node];
+    const node = atlas.nodes[item.dataset.node ?? item.dataset.within];
     if (!item.classList.contains("part") || !node?.module) {
       return null;
     }
@@ -70,7 +95,8 @@ export class Switches {
       (one) => one.call === node.id || atlas.ancestors(one.node).includes(node.id),
     );
     if (attends) {
-      return `${this.kind}:${node.module}`;
+      const self = item.classList.contains("role-self_attention");
+      return `${self ? "self" : "cross"}:${whole(node.module)}`;
     }
     const injected = atlas.injections.some((one) => one.resnet === node.module);
     return injected ? `time:${node.module}` : null;
@@ -79,8 +105,14 @@ export class Switches {
   // A click on the map; says whether it was for a switch.
   take(atlas, item) {
     const name = this.open ? this.nameOf(atlas, item) : null;
-    if (name === null) {
-      return false;
+    this.turn(name);
+    return name !== null;
+  }
+
+  // On, off, half, on.
+  turn(name) {
+    if (!name) {
+      return;
     }
     const now = this.set.get(name);
     if (now === undefined) {
@@ -92,28 +124,21 @@ export class Switches {
     }
     this.draw();
     this.changed();
-    return true;
   }
 
   paint(atlas, drawn) {
     drawn.classList.toggle("switching", this.open);
-    for (const item of drawn.querySelectorAll("[data-node]")) {
-      delete item.dataset.switch;
-      const names = this.namesAt(atlas, item);
-      const known = names.find((name) => this.set.has(name));
-      if (known) {
-        item.dataset.switch = this.set.get(known) === 0 ? "off" : "half";
-      } else if (this.open && names.length > 0) {
-        item.dataset.switch = "on";
+    for (const item of drawn.querySelectorAll(".part, [data-skip]")) {
+      const name = this.nameOf(atlas, item);
+      const factor = this.set.get(name);
+      const on = this.open && name !== null ? "on" : null;
+      const state = factor === undefined ? on : factor === 0 ? "off" : "half";
+      if (state) {
+        item.dataset.switch = state;
+      } else {
+        delete item.dataset.switch;
       }
     }
-  }
-
-  namesAt(atlas, item) {
-    const name = this.nameOf(atlas, item);
-    const [kind, place] = [name?.split(":")[0], name?.slice(name.indexOf(":") + 1)];
-    const attends = KINDS.some(([one]) => one === kind);
-    return name === null ? [] : attends ? KINDS.map(([one]) => `${one}:${place}`) : [name];
   }
 
   order() {
@@ -126,7 +151,7 @@ export class Switches {
 
   draw() {
     this.toggle.setAttribute("aria-pressed", String(this.open));
-    this.choice.hidden = !this.open;
+    this.more.hidden = !this.open;
     this.hint.hidden = !this.open;
     const drop = (name) => {
       this.set.delete(name);
@@ -149,4 +174,8 @@ export class Switches {
       ),
     );
   }
+}
+
+function whole(module) {
+  return WHOLE.exec(module)?.[0] ?? module;
 }
