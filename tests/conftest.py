@@ -27,6 +27,7 @@ SLOW = (
     "scripts/test_floor.py",
     "viewer/test_page.py",
     "viewer/test_server.py",
+    "viewer/test_story.py",
     "viewer/test_targets.py",
     "viewer/test_views.py",
     *(
