@@ -33,7 +33,9 @@ def test_the_u_is_drawn(page, atlas):
     expect(page.locator(".map .skip .tag").first).to_have_text("skip 0 · 8×H×W")
     expect(page.locator(".map .tap.time[data-block]")).to_have_count(5)
     expect(page.locator(".map .tap.text")).to_have_count(2)
-    expect(page.locator(".map .level .tag")).to_have_text(["level 0 · H×W", "level 1 · H/2×W/2"])
+    expect(page.locator(".map .level .tag")).to_have_text(
+        ["level 0 · H×W", "level 1 · H/2×W/2"]
+    )
     block = item(page, "down_blocks.0")
     expect(block.locator(".shape").first).to_have_text("8 × H×W")
     expect(block.locator(".cost")).to_contain_text("2.5 k · 50.0 % FLOPs")

@@ -84,7 +84,8 @@ def test_the_text_is_told_level_by_level(home, stop):
     home.get_by_role("button", name="next stop").click()
     expect(say).to_contain_text("2 cross-attentions, and no other way in. down_blocks.1 and")
     expect(home.get_by_role("button", name="next stop")).to_be_disabled()
-    assert "story=text" in home.url and "stop=3" in home.url
+    assert "story=text" in home.url
+    assert "stop=3" in home.url
 
 
 def test_the_time_and_the_image(home, stop):
@@ -122,7 +123,9 @@ def test_a_story_by_keyboard(home):
 
 def test_time_and_text_differ_without_colour(home):
     dashes = [
-        home.locator(f".map .bus.{kind}").evaluate("one => getComputedStyle(one).strokeDasharray")
+        home.locator(f".map .bus.{kind}").evaluate(
+            "one => getComputedStyle(one).strokeDasharray"
+        )
         for kind in ("time", "text")
     ]
     assert len({*dashes, "none"}) == 3
@@ -182,7 +185,8 @@ def counted(page) -> dict:
           const data = await (await fetch('/m/0/atlas.json')).json();
           const atlas = new Atlas(data);
           const read = () => atlas.nodes.map((one) => one.flops);
-          const own = { flops: read(), memory: memory(atlas), written: data.nodes.map((n) => n.flops ?? 0) };
+          const written = data.nodes.map((one) => one.flops ?? 0);
+          const own = { flops: read(), memory: memory(atlas), written };
           count(atlas, { batch: 2, height: 33, width: 35, tokens: 5 });
           return { own, odd: { flops: read(), memory: memory(atlas) } };
         }"""
@@ -251,7 +255,8 @@ MARKDOWN = """async (text) => {
 def test_markdown_is_made_of_elements(home, text, html):
     found = home.evaluate(MARKDOWN, text)
     assert html in found
-    assert "<img" not in found and 'href="javascript' not in found
+    assert "<img" not in found
+    assert 'href="javascript' not in found
 
 
 def test_about_renders_the_markdown_of_a_function(home):
@@ -274,11 +279,13 @@ def phone(chromium, atlas):
 
 SMALL = """() => [...document.querySelectorAll(
     'button, a, input, select, summary, .map .item')]
-  .filter((one) => one.checkVisibility() && !one.closest('.skip-link, [inert], code'))
-  .map((one) => [one, (one.querySelector(':scope > .tab, :scope > .card, :scope > rect') ?? one)
-    .getBoundingClientRect()])
-  .filter(([one, box]) => one.className !== 'skip-link' && Math.min(box.width, box.height) < 39.5)
-  .map(([one, box]) => `${one.ariaLabel ?? one.textContent} ${box.width}x${box.height}`)"""
+  .filter((one) => one.checkVisibility() && !one.closest('.skip-link, [inert]'))
+  .map((one) => {
+    const hit = one.querySelector(':scope > .tab, :scope > .card, :scope > rect') ?? one;
+    const { width, height } = hit.getBoundingClientRect();
+    return [one.ariaLabel ?? one.textContent, width, height];
+  })
+  .filter(([, width, height]) => Math.min(width, height) < 43.5)"""
 CUT = """() => [...document.querySelectorAll('.map text')].filter((one) => {
   const [a, b] = [one, one.ownerSVGElement].map((it) => it.getBoundingClientRect());
   return a.left < b.left - 1 || a.right > b.right + 1;

@@ -1,4 +1,4 @@
-"""Where a step's time goes, as python -m exporter.profile --report writes it (docs/PROFILE.md)."""
+"""Where a step's time goes: what exporter.profile --report writes (docs/PROFILE.md)."""
 
 from __future__ import annotations
 

@@ -17,12 +17,6 @@ function levels(atlas) {
   );
 }
 
-function attentionFlops(atlas, role) {
-  return atlas.attentions
-    .filter((one) => role === null || one.role === role)
-    .reduce((sum, one) => sum + atlas.nodes[one.call].flops, 0);
-}
-
 export function text(app) {
   const { atlas } = app;
   const all = atlas.attentions.filter((one) => crossing(one.role));
@@ -69,12 +63,15 @@ export function attend(app) {
     `${count(level, crossing)}`,
   ]);
   const silent = rows.filter(([, , selves, crossed]) => selves === "0" && crossed === "0");
-  const self = attentionFlops(atlas, "self_attention");
+  const self = flopsByRole(atlas).get("self_attention") ?? 0;
+  const without = sided(atlas)
+    .filter((block) => attentionsIn(atlas, block, () => true).length === 0)
+    .map((block) => nameOf(atlas, block));
   const twice = { height: 2 * atlas.nominal.height, width: 2 * atlas.nominal.width };
   return {
     say: [
       silent.length === 0
-        ? "Every level does."
+        ? `Every level does${without.length > 0 ? `, but not every block: ${without.join(" and ")} ${without.length === 1 ? "has" : "have"} no attention` : ""}.`
         : `All but ${silent.map(([name]) => name).join(" and ")}.`,
       `Self-attention lets every place look at every other: it costs ${share(self, atlas.flops)} of the FLOPs at this size, and four times the places are sixteen times the pairs.`,
     ],
@@ -105,7 +102,7 @@ export function time(app) {
     ],
     next: [
       ["All injections with their shapes", goTab(app, "time")],
-      ["How strong is each, step by step?", askFor(app, "word")],
+      ["What crosses the U?", askFor(app, "cross")],
     ],
   };
 }
@@ -238,7 +235,7 @@ const KINDS = [
   "downsample",
   "upsample",
 ];
-function byRole(atlas) {
+function flopsByRole(atlas) {
   const sums = new Map();
   for (const node of atlas.nodes) {
     if (node.kind !== "op") {
@@ -256,7 +253,11 @@ function byRole(atlas) {
       sums.set(role, (sums.get(role) ?? 0) + node.flops);
     }
   }
-  const sorted = [...sums].sort((a, b) => b[1] - a[1]);
+  return sums;
+}
+
+function byRole(atlas) {
+  const sorted = [...flopsByRole(atlas)].sort((a, b) => b[1] - a[1]);
   return sorted.length > 0
     ? `By kind: ${sorted.map(([role, flops]) => `${roleLabel(role)} ${share(flops, atlas.flops)}`).join(", ")} of the FLOPs.`
     : "The file names no roles, so kinds cannot be told apart.";

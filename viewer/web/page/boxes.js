@@ -48,10 +48,10 @@ export function drawBlock(atlas, block, box, { narrow, alive }, options) {
     "data-block": atlas.blocks.indexOf(block),
   });
   interactive(group, node.id, label, options);
-  const shape =
-    channels === undefined
-      ? ""
-      : `${channels} × ${shapeText(size, options.numbers ? atlas.nominal : null)}`;
+  const long = `${channels} × ${shapeText(size, options.numbers ? atlas.nominal : null)}`;
+  const fits = narrow || textWidth(node.path, 14.2) + textWidth(long, 12) + 34 < box.width;
+  const short = fits ? long : `${channels} channels`;
+  const shape = channels === undefined ? "" : short;
   const at = narrow ? { x: 10, y: 35 } : { x: box.width - 12, y: 20, "text-anchor": "end" };
   group.append(
     svg("rect", { class: "card", width: box.width, height: box.height, rx: 10 }),
@@ -60,7 +60,7 @@ export function drawBlock(atlas, block, box, { narrow, alive }, options) {
       { class: "name", x: 10, y: 20 },
       narrow
         ? fitted(node.path, box.width - 14, 12.5)
-        : fitted(node.path, box.width - 30 - textWidth(shape, 12), 13.5),
+        : fitted(node.path, box.width - 26 - textWidth(shape, 12), 13.5),
     ),
     svg("text", { class: "shape", ...at }, shape),
   );

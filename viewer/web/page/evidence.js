@@ -40,6 +40,10 @@ export function precision(app) {
         : "The report does not say how far PyTorch itself is.",
     ],
     table: errorTable(app),
+    need:
+      app.errors.size > 0
+        ? undefined
+        : located(atlas, "This names the first module that departs:"),
     next,
   };
 }
@@ -53,14 +57,19 @@ function unmeasured(atlas, dtype) {
       "fp16 has 11 bits and ends at 65,504: sums over many terms (normalisations, attention scores) lose digits, large activations overflow.",
     ],
     need: half
-      ? {
-          say: "No parity report is beside the file. This makes one:",
-          run: `${RUN} exporter.parity ${atlas.file} --locate --report ${stem}.report.json`,
-        }
+      ? located(atlas, "No parity report is beside the file. This makes one:")
       : {
           say: "This writes an fp16 file, proves it, and writes the report that the page then shows:",
           run: `${RUN} exporter ${stem}-fp16.onnx --model ${atlas.name} --dtype fp16 --report ${stem}-fp16.report.json`,
         },
+  };
+}
+
+function located(atlas, say) {
+  const stem = atlas.file.replace(/\.onnx$/, "");
+  return {
+    say,
+    run: `${RUN} exporter.parity ${atlas.file} --locate --report ${stem}.report.json`,
   };
 }
 

@@ -14,14 +14,15 @@ function measures(width, rows) {
   const narrow = width < NARROW;
   if (narrow) {
     const gutter = 36;
+    const lane = width >= THUMB ? 116 : 86;
     return {
-      narrow, alive: width >= THUMB, gutter, lane: 86, indent: 0, text: 9, time: 22, gap: 34, pill: 44, between: 48, head: 42,
-      foot: 40, box: Math.floor((width - 2 * gutter - 86) / 2),
+      narrow, alive: width >= THUMB, gutter, lane, indent: 0, text: 9, time: 22, gap: 34, pill: 44, between: 48, head: 42,
+      foot: 40, box: Math.floor((width - 2 * gutter - lane) / 2),
     }; // prettier-ignore
   }
-  const gutter = 68;
+  const gutter = width >= 860 ? 68 : 62;
   const indent = rows > 1 ? Math.min(34, (width >= 900 ? 90 : 30) / (rows - 1)) : 0;
-  const lane = 164;
+  const lane = width >= 860 ? 164 : 152;
   return {
     narrow, alive: true, gutter, lane, indent, text: 18, time: 42, gap: 30, pill: 24, between: 29, head: 28, foot: 24,
     box: Math.min(308, Math.floor((width - 2 * gutter - 2 * indent * (rows - 1) - lane) / 2)),
@@ -110,8 +111,8 @@ function top(atlas, plan) {
   };
   at("text", { x: 316, y: 2, width: 190 });
   at("time", { x: size.time + 176, y: 36, width: 210 });
-  at("conv_in", { x: gutter + 122, y: 85, width: size.box - 122 });
-  at("conv_out", { x: right, y: 85, width: size.box - 122 });
+  at("conv_in", { x: gutter + 122, y: 85, width: Math.max(size.box - 122, 104) });
+  at("conv_out", { x: right, y: 85, width: Math.max(size.box - 122, 104) });
   return 152;
 }
 

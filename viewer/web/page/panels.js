@@ -296,7 +296,7 @@ export function shapesPanel(app) {
       { class: "table-host" },
       el(
         "table",
-        { class: "shapes" },
+        { class: "shapes by-block" },
         el(
           "thead",
           {},

@@ -6,6 +6,7 @@ import { blockOf } from "./layout.js";
 import { plural, shapeText, whole } from "./numbers.js";
 import { inputOf } from "./wires.js";
 
+const SMALL = { time: "time embedding", conv_in: "first conv", conv_out: "last conv" };
 const BEGIN = { text: textStory, time: timeStory, sample: sampleStory };
 
 // {title, stops: [{say, blocks, flows, skips, values, nodes, level}]}; null when the file does not
@@ -27,7 +28,7 @@ export function storyNames(atlas) {
 }
 
 export const at = (atlas, shape) => shapeText(shape, atlas.nominal);
-export const nameOf = (atlas, block) => atlas.nodes[block.nodes[0]].path;
+export const nameOf = (atlas, block) => SMALL[block.kind] ?? atlas.nodes[block.nodes[0]].path;
 
 export function placeOf(block) {
   const way = { down: "on the way down", mid: "at the bottom", up: "on the way up" };

@@ -107,13 +107,13 @@ export function storyCard(app) {
   );
 }
 
-// The stop one is at is brought into view, when it is another than before.
+// The stop one is at, or what is selected, is brought into view, when it is another than before.
 export function follow(app, story) {
   const { story: id, stop } = app.state.current;
-  const at = story ? `${id} ${stop}` : "";
+  const at = story ? `${id} ${stop}` : `${app.focus ?? ""}`;
   if (at && at !== app.followed) {
     app.parts.maps
-      .querySelector(".now, .skip.lit, .level.lit")
+      .querySelector(story ? ".now, .skip.lit, .level.lit" : ".selected")
       ?.scrollIntoView({ block: window.innerWidth < 1000 ? "start" : "nearest" });
   }
   app.followed = at;
