@@ -12,7 +12,7 @@ const RUN = "python -m";
 const HALVES = ["fp16", "bf16"];
 
 function sampleNext(app) {
-  return app.has("sample")
+  return app.has("sample") && !app.offline
     ? [["Sample on this page", () => app.state.set({ tab: "sample" })]]
     : app.shown.recording && !app.offline
       ? [["Open the recording", () => window.location.assign("/recording")]]
@@ -28,17 +28,8 @@ export function precision(app) {
   if (!parity || !HALVES.includes(dtype)) {
     return { ...unmeasured(atlas, dtype), next };
   }
-  const keep = location?.keep_fp32 ?? [];
-  const floors = (parity.cases ?? []).map((one) => one.floor?.ratio).filter(Number.isFinite);
   return {
-    say: [
-      keep.length > 0
-        ? `${plural(keep.length, "module")} leave the range of ${dtype} and stay in float32: ${keep.join(", ")}.`
-        : `No module is reported to leave the range of ${dtype}.`,
-      floors.length > 0
-        ? `The file is at most ${Number(Math.max(...floors).toPrecision(2))} times as far from the truth as PyTorch in ${dtype} itself.`
-        : "The report does not say how far PyTorch itself is.",
-    ],
+    say: lost(dtype, location?.keep_fp32 ?? [], parity.cases ?? []),
     table: errorTable(app),
     need:
       app.errors.size > 0
@@ -63,6 +54,18 @@ function unmeasured(atlas, dtype) {
           run: `${RUN} exporter ${stem}-fp16.onnx --model ${atlas.name} --dtype fp16 --report ${stem}-fp16.report.json`,
         },
   };
+}
+
+function lost(dtype, keep, cases) {
+  const floors = cases.map((one) => one.floor?.ratio).filter(Number.isFinite);
+  return [
+    keep.length > 0
+      ? `${plural(keep.length, "module")} leave the range of ${dtype} and stay in float32: ${keep.join(", ")}.`
+      : `No module is reported to leave the range of ${dtype}.`,
+    floors.length > 0
+      ? `The file is at most ${Number(Math.max(...floors).toPrecision(2))} times as far from the truth as PyTorch in ${dtype} itself.`
+      : "The report does not say how far PyTorch itself is.",
+  ];
 }
 
 function located(atlas, say) {

@@ -251,9 +251,12 @@ export function listenToKeys(app) {
 // Folded, the inside keeps its place behind the map: Netron cannot lay out what has no size.
 export function drawFold(app) {
   const { work, right, fold, splitter } = app.parts;
-  work.classList.toggle("folded", app.folded);
-  right.inert = app.folded;
-  splitter.hidden = app.folded;
+  // A run needs the room itself.
+  const folded = app.folded || app.state.current.tab === "sample";
+  work.classList.toggle("folded", folded);
+  right.inert = folded;
+  splitter.hidden = folded;
+  fold.hidden = app.state.current.tab === "sample";
   fold.setAttribute("aria-pressed", String(!app.folded));
   fold.textContent = app.folded ? "Show graph" : "Hide graph";
   if (!app.folded && app.wasFolded !== false) {

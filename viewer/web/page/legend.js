@@ -15,6 +15,7 @@ const KINDS = [
   "skip",
   "time_injection",
   "condition",
+  "lora",
 ];
 
 export function legend(app) {

@@ -13,6 +13,7 @@ import { aboutPanel, attentionPanel, shapesPanel, timePanel } from "./panels.js"
 import { moduleErrors, parityPanel } from "./parity.js";
 import { ask, askPanel } from "./questions.js";
 import { roleLabel } from "./roles.js";
+import { Sampling } from "./sampling.js";
 import { applySize, sizeBox } from "./sizebox.js";
 import { State } from "./state.js";
 import { follow, litByStory, tell, told } from "./telling.js";
@@ -26,6 +27,7 @@ const PANELS = {
   time: ["Time", timePanel],
   shapes: ["Shapes", shapesPanel],
   trace: ["Trace", tracePanel],
+  sample: ["Sample", (app) => app.sampling.view()],
   parity: ["Parity", parityPanel],
   compare: ["Compare", comparePanel],
 };
@@ -44,6 +46,7 @@ class App {
     this.folded = true;
     this.side = this.offline || about.models.some((one) => one.large) ? "outline" : "graph";
     this.parts = buildFrame(about.models.length > 1);
+    this.sampling = new Sampling(this);
   }
 
   get index() {
@@ -272,6 +275,7 @@ class App {
     const top = panel.dataset.tab === now ? panel.scrollTop : 0;
     redraw(panel, () => PANELS[now][1](this));
     panel.dataset.tab = now;
+    document.documentElement.dataset.tab = now;
     panel.scrollTop = top;
   }
 

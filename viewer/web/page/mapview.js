@@ -43,8 +43,8 @@ function oneMap(app, index, width) {
   const drawn = drawMap(atlas, {
     width,
     numbers: app.numbers,
-    pick: (id) => app.goIn(index, id),
-    tell: (story) => app.tellIn(index, story),
+    pick: (id, item) => app.sampling.take(index, id, item) || app.goIn(index, id),
+    tell: (story, item) => app.sampling.take(index, null, item) || app.tellIn(index, story),
     hover: (id, element) => tip(app, index, id, element),
   });
   const differing = marks(app.comparison, index);
@@ -55,6 +55,7 @@ function oneMap(app, index, width) {
   if (mine && app.lit) {
     light(app.lit, drawn);
   }
+  app.sampling.paint(drawn, index);
   rove(drawn);
   return box(drawn);
 }

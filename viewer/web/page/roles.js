@@ -12,6 +12,7 @@ export const ROLES = {
   joint_attention: ["joint attention", "keys and values from text and image together"],
   skip: ["skip", "the Concat that takes a skip connection"],
   condition: ["condition", "where a residual of a ControlNet or an adapter is added"],
+  lora: ["low-rank branch", "a LoRA's two factors beside a layer"],
   resnet: ["resnet", "a residual block that receives the time"],
   feed_forward: ["feed-forward", "the MLP of a transformer block"],
   transformer: ["transformer", "the image becoming tokens and back"],
