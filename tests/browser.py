@@ -34,9 +34,10 @@ class Eyes:
         self.browser, self.contexts = browser, []
         self.complaints: list[str] = []
         self.hosts: set[str] = set()
+        self.size = {"width": 1400, "height": 900}
 
     def open(self, url: str, wait: str = "graph", **options):
-        context = self.browser.new_context(viewport={"width": 1400, "height": 900}, **options)
+        context = self.browser.new_context(viewport=self.size, **options)
         context.set_default_timeout(PATIENCE)
         self.contexts.append(context)
         page = context.new_page()

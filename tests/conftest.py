@@ -34,6 +34,7 @@ SLOW = (
     "viewer/test_sample_page.py",
     "viewer/test_sampling.py",
     "viewer/test_server.py",
+    "viewer/test_story.py",
     "viewer/test_targets.py",
     "viewer/test_views.py",
     *(

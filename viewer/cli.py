@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from viewer.disk import write_whole
-from viewer.model import atlas, parity_report
+from viewer.model import atlas, parity_report, profile_report
 from viewer.model.file import MAX_NODES
 from viewer.model.recording import read_recording
 from viewer.outputs import add_output_options, check_outputs, write_outputs
@@ -66,6 +66,13 @@ def command_line() -> Parser:
         help="parity report to tint the map with (default: unet.report.json beside the model)",
     )
     parser.add_argument(
+        "--profile",
+        type=Path,
+        metavar="FILE",
+        help="measured times to tint the map with, as python -m exporter.profile --report "
+        "writes them (default: unet.profile.json beside the model)",
+    )
+    parser.add_argument(
         "--recording",
         type=Path,
         metavar="FILE",
@@ -119,13 +126,16 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
     paths = [path for path in (options.model, options.other) if path is not None]
     found = options.report or parity_report.beside(options.model)
     inputs = [("the model", path) for path in paths]
-    inputs += [("the report", found), ("the recording", options.recording)]
+    timed = options.profile or profile_report.beside(options.model)
+    inputs += [("the report", found), ("the profile", timed)]
+    inputs += [("the recording", options.recording)]
     guard(parser, options, inputs)
     check_outputs(options)
     shown = Shown(
         tuple(_read(path, options.max_nodes) for path in paths),
         parity_report.read(found) if found else {},
         read_recording(options.recording) if options.recording else None,
+        profile_report.read(timed) if timed else {},
     )
     guard(parser, options, (part for model in shown.models for part in model.file.parts))
     if options.html:

@@ -6,7 +6,8 @@ import pytest
 from tests.viewer.tiny import build
 from viewer.errors import LocationError
 from viewer.model.atlas import read
-from viewer.model.compare import compare, digest, weights
+from viewer.model.compare import compare, weights
+from viewer.model.moved import moved
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_file_that_is_too_short_is_said(atlas, tmp_path):
     short = read(build(tmp_path / "short.onnx"))
     (tmp_path / "short.data").write_bytes(b"")
     with pytest.raises(LocationError, match="ends before"):
-        digest(short, short.tree.by_path["conv_in"].weights[0])
+        moved((short, short), (short.tree.by_path["conv_in"].weights[0],) * 2)
     found = weights(atlas, short)
     assert found["equal"] == 0
     assert "ends before" in found["unreadable"][0][1]

@@ -77,6 +77,7 @@ def strange(tmp_path):
 
 def test_an_unknown_netron_is_shown_plain_with_a_note(eyes, serve, atlas, strange):
     page = eyes.open(serve(atlas, pages=strange).url)
+    page.get_by_role("button", name="Show graph").click()
     note = page.locator(".graph .note")
     expect(note).to_contain_text("showNodeProperties")
     expect(note).to_contain_text("plain")

@@ -12,6 +12,13 @@ from tests.viewer.tiny import build
 from viewer.model.atlas import read
 
 
+@pytest.fixture
+def page(page):
+    """With Netron beside the map."""
+    page.get_by_role("button", name="Show graph").click()
+    return page
+
+
 def item(page, path):
     return page.locator(f'.map [aria-label^="{path}"]').first
 
@@ -23,9 +30,12 @@ def crumb(page):
 def test_the_u_is_drawn(page, atlas):
     expect(page.locator(".map .block")).to_have_count(8)
     expect(page.locator(".map g.skip")).to_have_count(4)
-    expect(page.locator(".map .skip .tag").first).to_have_text("8×H×W")
-    expect(page.locator(".map .tap.time:not([d^=M236])")).to_have_count(5)
+    expect(page.locator(".map .skip .tag").first).to_have_text("skip 0 · 8×H×W")
+    expect(page.locator(".map .tap.time[data-block]")).to_have_count(5)
     expect(page.locator(".map .tap.text")).to_have_count(2)
+    expect(page.locator(".map .level .tag")).to_have_text(
+        ["level 0 · H×W", "level 1 · H/2×W/2"]
+    )
     block = item(page, "down_blocks.0")
     expect(block.locator(".shape").first).to_have_text("8 × H×W")
     expect(block.locator(".cost")).to_contain_text("2.5 k · 50.0 % FLOPs")
@@ -126,9 +136,9 @@ def test_legend_steps_and_fades(page):
     legend.locator(".legend-toggle").click()
     expect(legend.locator(".legend-toggle")).to_have_attribute("aria-pressed", "false")
     expect(graph.locator(".atlas-off").first).to_be_attached()
-    expect(page.locator(".map .part.off")).to_have_count(0)
+    expect(page.locator(".map .part.off")).to_have_count(2)
     page.locator('.legend-item[data-role="resnet"] .legend-toggle').click()
-    expect(page.locator(".map .part.off")).to_have_count(7)
+    expect(page.locator(".map .part.off")).to_have_count(9)
 
 
 @pytest.mark.parametrize(
@@ -170,9 +180,7 @@ def test_search_by_keyboard(page):
 def test_the_map_by_keyboard(page):
     page.locator(".map .item[tabindex='0']").focus()
     for _ in range(30):
-        if "mid_block, level" in page.evaluate(
-            "document.activeElement.getAttribute('aria-label')"
-        ):
+        if "mid_block, level" in page.evaluate("document.activeElement.ariaLabel"):
             break
         page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
@@ -199,6 +207,8 @@ def test_everything_has_a_name(page):
 
 def test_breadcrumb_and_outline(page):
     item(page, "down_blocks.0").locator(".part").nth(1).click()
+    expect(page.locator(".crumbs [aria-current]")).to_have_text("attn1")
+    page.locator(".crumbs button", has_text="attentions.0").click()
     expect(page.locator(".crumbs li")).to_have_count(3)
     page.get_by_role("button", name="Outline").click()
     rows = page.locator(".outline li")
@@ -387,12 +397,15 @@ def test_text_can_be_read(eyes, serve, atlas, scheme):
     page = eyes.open(serve(atlas).url, wait="graph", color_scheme=scheme)
     pairs = [
         (".map .block .cost", ".map .card"),
-        (".map .role-resnet .letter", ".map .role-resnet .chip"),
-        (".map .role-cross_attention .letter", ".map .role-cross_attention .chip"),
-        (".map .role-downsample .letter", ".map .role-downsample .chip"),
+        (".map .role-resnet .word", ".map .role-resnet .chip"),
+        (".map .role-cross_attention .word", ".map .role-cross_attention .chip"),
+        (".map .role-self_attention .word", ".map .role-self_attention .chip"),
+        (".map .role-downsample .word", ".map .role-downsample .chip"),
+        (".map .skip .tag", ".map .tab.skip"),
+        (".map .level .tag", ".map .tab.level"),
         (".tabs [aria-selected=false]", ".tabs"),
         (".legend-item .legend-count", ".legend"),
-        (".legend .role-time_embedding .letter", ".legend .role-time_embedding .letter"),
+        (".question", ".question"),
     ]
     for front, back in pairs:
         assert page.evaluate(CONTRAST, [front, back]) >= 4.5, (front, back)

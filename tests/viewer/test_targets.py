@@ -23,7 +23,7 @@ from viewer.errors import TargetError
 from viewer.replay import cli as replay
 from viewer.targets import Target, guard
 
-READ = {"model", "other", "report", "recording"}
+READ = {"model", "other", "report", "profile", "recording"}
 COMMANDS = {
     "viewer": (
         cli,

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from viewer.errors import LocationError
 from viewer.model.atlas import Atlas
+from viewer.model.moved import moved, row
 from viewer.model.tree import Node, Weight
-
-_CHUNK = 1 << 20
 
 
 def compare(a: Atlas, b: Atlas) -> dict[str, Any]:
@@ -62,6 +60,7 @@ def _facts(atlas: Atlas, node: Node) -> dict[str, Any]:
         "inputs": [list(values[v].shape or ()) for v in node.inputs if v >= 0],
         "outputs": [list(values[v].shape or ()) for v in node.outputs],
         "weights": [[w.dtype, *w.shape] for w in node.weights],
+        "constants": {w.name: list(w.values) for w in node.weights if w.values},
         "attributes": dict(node.attributes),
         "params": node.params,
     }
@@ -79,7 +78,7 @@ def _operators(atlas: Atlas) -> Counter[str]:
 def weights(
     a: Atlas, b: Atlas, on_done: Callable[[int], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Compares the bytes of every weight that has the same place in both, by SHA-256.
+    """Compares every weight that has the same place in both: bytes by SHA-256, and distance.
 
     Both files are read in pieces of 1 MiB, so memory stays small whatever they weigh.
 
@@ -90,21 +89,22 @@ def weights(
 
     Returns:
         ``different``: paths of operators whose weights differ; ``equal``: how many do not;
-        ``unreadable``: weights that could not be read, with the reason.
+        ``moved``: for every weight that was read its ``path``, ``name``, whether it is
+        ``different``, and the fields of ``Moved``; ``unreadable``: weights that could not be
+        read, with the reason.
     """
-    result: dict[str, Any] = {"different": [], "equal": 0, "unreadable": []}
+    result: dict[str, Any] = {"different": [], "equal": 0, "unreadable": [], "moved": []}
     done = 0
     for path, pair in _pairs(a, b):
         try:
-            digests = [
-                digest(atlas, weight) for atlas, weight in zip((a, b), pair, strict=True)
-            ]
+            found = moved((a, b), pair)
         except LocationError as error:
             result["unreadable"].append([path, str(error)])
             continue
         done += sum(weight.length for weight in pair)
         on_done(done)
-        if digests[0] == digests[1]:
+        result["moved"].append(row(path, pair[0].name, found))
+        if found.equal:
             result["equal"] += 1
         else:
             result["different"].append(path)
@@ -119,22 +119,3 @@ def _pairs(a: Atlas, b: Atlas) -> Iterator[tuple[str, tuple[Weight, Weight]]]:
         for left, right in zip(node.weights, other.weights, strict=False):
             if left.location and right.location and left.shape == right.shape:
                 yield node.path, (left, right)
-
-
-def digest(atlas: Atlas, weight: Weight) -> str:
-    """SHA-256 of a weight's bytes, read in pieces.
-
-    Raises:
-        LocationError: Its file may not or cannot be read, or is too short.
-    """
-    sha = hashlib.sha256()
-    with atlas.file.open(weight.location) as file:
-        file.seek(weight.offset)
-        left = weight.length
-        while left:
-            piece = file.read(min(left, _CHUNK))
-            if not piece:
-                raise LocationError(f"{weight.location!r} ends before {weight.name!r} does")
-            sha.update(piece)
-            left -= len(piece)
-    return sha.hexdigest()

@@ -31,6 +31,7 @@ class Weight:
         offset: First byte in that file.
         length: Number of bytes.
         parameter: Whether it counts as a parameter of the model.
+        values: Its numbers, when they are few and lie in the graph itself.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Weight:
     offset: int = 0
     length: int = 0
     parameter: bool = False
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

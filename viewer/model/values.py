@@ -15,6 +15,8 @@ from viewer.model.tree import Weight
 _FLOATS = {"FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE"}
 # Smaller float constants without a parameter's name are tables, e.g. a sinusoid's frequencies.
 _TABLE = 1024
+# Constants of at most so many numbers are shown, and compared, by their values.
+_FEW = 8
 
 
 def module_path(node: ir.Node) -> str:
@@ -92,7 +94,18 @@ def weight(name: str, tensor: Any) -> Weight:
             length,
             is_parameter,
         )
-    return Weight(name, shape, dtype, parameter=is_parameter)
+    return Weight(name, shape, dtype, parameter=is_parameter, values=_few(tensor))
+
+
+def _few(tensor: Any) -> tuple[float, ...]:
+    """The numbers of a small constant; none of a larger or a broken one."""
+    if not 0 < math.prod(tensor.shape.numpy()) <= _FEW:
+        return ()
+    try:
+        numbers = tensor.numpy().reshape(-1).tolist()
+    except (ValueError, TypeError, KeyError, NotImplementedError):  # not what it says it is
+        return ()
+    return tuple(number for number in numbers if isinstance(number, (int, float)))
 
 
 def shape_of(value: ir.Value) -> Shape | None:

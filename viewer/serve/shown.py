@@ -25,11 +25,13 @@ class Shown:
         models: Read atlases.
         report: A parity report with errors per module; empty when there is none.
         recording: What the first model did while it sampled, if that was recorded.
+        profile: Measured times of the first model's modules; empty when there are none.
     """
 
     models: tuple[Atlas, ...]
     report: Mapping[str, Any] = field(default_factory=dict)
     recording: Recording | None = None
+    profile: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def atlases(self) -> tuple[bytes, ...]:
@@ -59,12 +61,14 @@ class Shown:
             {
                 "name": model.name,
                 "file": model.file.path.name,
+                "label": "/".join(model.file.path.absolute().parts[-2:]),
                 "large": len(model.file.model.graph) > NETRON_LIMIT,
             }
             for model in self.models
         ]
         recording = self.recording is not None
-        return {"models": models, "report": dict(self.report), "recording": recording, **more}
+        about = {"models": models, "report": dict(self.report), "recording": recording}
+        return about | {"profile": dict(self.profile) or None} | more
 
 
 def _dump(value: Any) -> bytes:

@@ -238,7 +238,8 @@ function paint() {
 const SMALLEST = 0.5;
 const HOPELESS = 0.15;
 
-// A graph that was not visited before is shown whole, as far as its text stays readable.
+// A graph that was not visited before is shown whole, as far as its text stays readable; beyond
+// that its width is, so that nothing is cut off at the side.
 function fit(state) {
   const canvas = document.getElementById("canvas");
   const host = document.getElementById("target");
@@ -246,11 +247,12 @@ function fit(state) {
   if (state || !view.target || !box?.width || !("zoom" in view.target)) {
     return;
   }
-  const scale = Math.min(host.clientWidth / box.width, host.clientHeight / box.height);
-  if (scale < HOPELESS) {
+  const wide = host.clientWidth / (box.width + 16);
+  const scale = Math.min(wide, host.clientHeight / box.height);
+  if (wide < HOPELESS) {
     return;
   }
-  view.target.zoom = Math.max(SMALLEST, Math.min(1, scale));
+  view.target.zoom = Math.min(1, Math.max(scale, Math.min(wide, SMALLEST)));
   host.scrollTo({
     left: (host.scrollWidth - host.clientWidth) / 2,
     top: 0,
@@ -338,6 +340,8 @@ window.addEventListener("message", async (event) => {
     if (atlas && view?.target) {
       paint();
     }
+  } else if (message.type === "fit") {
+    fit(null);
   } else if (message.type === "theme") {
     applyTheme(message.dark);
   } else if (message.type === "figure") {

@@ -1,5 +1,15 @@
 // The rows of viewer/model/rows.py with the look-ups that every view needs.
 
+import { count } from "./counting.js";
+
+// What people call it, in the words of roles.
+const SYNONYMS = {
+  text: "cross-attention",
+  prompt: "cross-attention",
+  token: "cross-attention",
+  tokens: "cross-attention",
+};
+
 export class Atlas {
   constructor(data) {
     Object.assign(this, data);
@@ -44,6 +54,8 @@ export class Atlas {
         }
       }
     }
+    this.natural = this.nominal;
+    count(this, this.natural);
   }
 
   ancestors(id) {
@@ -95,7 +107,11 @@ export class Atlas {
   }
 
   search(query, limit = 80) {
-    const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+    const words = query
+      .toLowerCase()
+      .split(/\s+/)
+      .filter(Boolean)
+      .map((word) => SYNONYMS[word] ?? word);
     if (words.length === 0) {
       return [];
     }

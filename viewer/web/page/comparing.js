@@ -1,10 +1,19 @@
 // What differs between two models, side by side; every row leads to the node in its model.
 
 import { el } from "./dom.js";
-import { compact, flopsText, plural } from "./numbers.js";
+import { movedModules } from "./moved.js";
+import { compact, flopsText, percent, plural } from "./numbers.js";
 import { roleClass } from "./roles.js";
 
 const STATUS = { only_a: "only in A", only_b: "only in B", changed: "changed" };
+
+// The file's name; with its folder when both have one name.
+export function labelOf(app, index) {
+  const [a, b] = app.atlases;
+  return b && a.file === b.file
+    ? (app.shown.models[index]?.label ?? a.file)
+    : app.atlases[index].file;
+}
 
 // For one model, the status of every node that differs, or holds one that does.
 export function marks(comparison, side) {
@@ -60,7 +69,9 @@ export function comparePanel(app) {
           "tr",
           {},
           el("td"),
-          atlases.map((one, at) => el("th", { scope: "col" }, `${"AB"[at]}  ${one.file}`)),
+          atlases.map((_, at) =>
+            el("th", { scope: "col" }, `${"AB"[at]}  ${labelOf(app, at)}`),
+          ),
         ),
       ),
       el(
@@ -131,8 +142,10 @@ function difference(app, path) {
         el("span", { class: "swatch", "aria-hidden": "true" }),
         node.op,
       ),
-      facts.map(([name, values]) =>
-        el("div", { class: "fact" }, `${name} `, el("code", {}, brief(values[side]))),
+      facts.flatMap(([name, values]) =>
+        differing(name, values).map(([key, pair]) =>
+          el("div", { class: "fact" }, `${key} `, el("code", {}, brief(pair[side]))),
+        ),
       ),
     );
   };
@@ -145,6 +158,20 @@ function difference(app, path) {
   );
 }
 
+// Of a list or a mapping, only what differs in it.
+function differing(name, [a, b]) {
+  const held = (one) => one !== null && typeof one === "object";
+  const alike = Array.isArray(a)
+    ? Array.isArray(b) && a.length === b.length
+    : !Array.isArray(b);
+  if (!held(a) || !held(b) || !alike) {
+    return [[name, [a, b]]];
+  }
+  return [...new Set([...Object.keys(a), ...Object.keys(b)])]
+    .filter((key) => JSON.stringify(a[key]) !== JSON.stringify(b[key]))
+    .map((key) => [Array.isArray(a) ? `${name} ${Number(key) + 1}` : key, [a[key], b[key]]]);
+}
+
 function brief(value) {
   const text = typeof value === "string" ? value : JSON.stringify(value ?? null);
   return text.length > 44 ? `${text.slice(0, 43)}…` : text;
@@ -153,29 +180,16 @@ function brief(value) {
 function weightsPart(app) {
   if (app.weights) {
     const { different, equal, unreadable } = app.weights;
+    const moved = movedModules(app.atlas, app.weights);
     const text =
       different.length === 0
         ? `All ${equal} weights with a place in both are equal, by SHA-256.`
-        : `${plural(different.length, "weight")} differ and ${equal} are equal, by SHA-256:`;
+        : `${plural(different.length, "weight")} ${different.length === 1 ? "differs" : "differ"} and ${equal} are equal, by SHA-256. All together they moved by ${percent(moved.get(null)?.share)} of their norm; the map is tinted by it.`;
     return el(
       "div",
       { class: "weights" },
       el("p", {}, text),
-      el(
-        "div",
-        { class: "node-list" },
-        different.slice(0, 200).map((path) =>
-          el(
-            "button",
-            {
-              type: "button",
-              class: "node-link role-none",
-              onclick: () => app.goIn(app.index, app.atlas.byPath.get(path).id),
-            },
-            path,
-          ),
-        ),
-      ),
+      different.length > 0 ? movedTable(app) : null,
       unreadable.length > 0
         ? el(
             "p",
@@ -201,4 +215,66 @@ function weightsPart(app) {
           app.weighing ? "Reading both files…" : "Compare the weights too",
         ),
       );
+}
+
+// The weights that moved, the furthest first: by how much of their norm, and the number in them
+// that changed most.
+function movedTable(app) {
+  const rows = app.weights.moved
+    .filter((one) => one.different)
+    .map((one) => ({ ...one, share: one.norm > 0 ? one.change / one.norm : Infinity }))
+    .sort((a, b) => (b.change === null ? -1 : b.share) - (a.change === null ? -1 : a.share))
+    .slice(0, 200);
+  const digits = (value) => (Number.isFinite(value) ? value.toPrecision(4) : "not finite");
+  return el(
+    "div",
+    { class: "table-host" },
+    el(
+      "table",
+      { class: "shapes moved" },
+      el(
+        "thead",
+        {},
+        el(
+          "tr",
+          {},
+          ["weight", "moved", "norm of the change", "changed most", "A", "B"].map((name) =>
+            el("th", { scope: "col" }, name),
+          ),
+        ),
+      ),
+      el(
+        "tbody",
+        {},
+        rows.map((one) =>
+          el(
+            "tr",
+            {},
+            el(
+              "td",
+              {},
+              el(
+                "button",
+                {
+                  type: "button",
+                  class: "node-link role-none",
+                  onclick: () => app.goIn(app.index, app.atlas.byPath.get(one.path).id),
+                },
+                one.name,
+              ),
+            ),
+            one.change === null
+              ? [el("td", {}, "bytes differ"), el("td"), el("td"), el("td"), el("td")]
+              : [
+                  el("td", { class: "number" }, percent(one.share)),
+                  el("td", { class: "number" }, digits(one.change)),
+                  el("td", {}, el("code", {}, `[${one.largest[0].join(", ")}]`)),
+                  el("td", { class: "number" }, digits(one.largest[1])),
+                  el("td", { class: "number" }, digits(one.largest[2])),
+                ],
+          ),
+        ),
+      ),
+    ),
+  );
 }

@@ -33,6 +33,19 @@ export function swap(host, ...children) {
   host.replaceChildren(...children.flat(3).filter(Boolean));
 }
 
+// Draws something again and gives the focus back to what had it.
+export function redraw(host, draw) {
+  const held = host.contains(document.activeElement) ? document.activeElement : null;
+  const name = (one) =>
+    one.dataset.axis ?? one.dataset.field ?? one.getAttribute("aria-label") ?? one.textContent;
+  swap(host, draw());
+  if (held && held !== host) {
+    const fits = (one) => one.tagName === held.tagName && name(one) === name(held);
+    const again = [...host.querySelectorAll("button, input, select")].find(fits);
+    again?.focus({ preventScroll: true });
+  }
+}
+
 export function remember(key, value) {
   try {
     window.localStorage.setItem(`atlas-${key}`, value);
@@ -47,31 +60,4 @@ export function recall(key) {
   } catch {
     return null;
   }
-}
-
-// Markdown as far as our exporter writes it: paragraphs, lists, **bold** and `code`.
-export function prose(text) {
-  return text.split(/\n{2,}/).map((paragraph) => {
-    const lines = paragraph.split("\n");
-    if (lines.every((line) => /^\s*[-*] /.test(line))) {
-      return el(
-        "ul",
-        {},
-        lines.map((line) => el("li", {}, inline(line.replace(/^\s*[-*] /, "")))),
-      );
-    }
-    return el("p", {}, inline(lines.join(" ").replace(/^#+ /, "")));
-  });
-}
-
-function inline(text) {
-  return text.split(/(\*\*[^*]+\*\*|`[^`]+`)/).map((part) => {
-    if (part.startsWith("**") && part.endsWith("**") && part.length > 4) {
-      return el("strong", {}, part.slice(2, -2));
-    }
-    if (part.startsWith("`") && part.endsWith("`") && part.length > 2) {
-      return el("code", {}, part.slice(1, -1));
-    }
-    return part;
-  });
 }

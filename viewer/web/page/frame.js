@@ -1,5 +1,6 @@
 // The parts of the page that stay: bar, columns, theme, keys.
 
+import { labelOf } from "./comparing.js";
 import { el, recall, remember, swap } from "./dom.js";
 import { searchBox } from "./search.js";
 
@@ -8,6 +9,7 @@ export function buildFrame(two) {
   const parts = {
     header: el("header", { class: "bar" }),
     note: el("div", { class: "missing", role: "note", hidden: true }),
+    sizes: el("div", { class: "sizes", role: "group", "aria-label": "Size" }),
     maps: el("div", { class: "maps" }),
     legend: el("div", { class: "legend", role: "group", "aria-label": "Legend" }),
     tabs: el("div", { class: "tabs", role: "tablist", "aria-label": "Panels" }),
@@ -29,24 +31,29 @@ export function buildFrame(two) {
     }),
   };
   const map = el("main", { class: "map-host", id: "map", tabindex: "-1" }, parts.maps);
+  const viewSide = el(
+    "div",
+    { class: "view-side" },
+    parts.note,
+    parts.sizes,
+    map,
+    parts.legend,
+  );
   const left = el(
     "section",
     { class: "left", "aria-label": "Map and panels" },
-    parts.note,
-    map,
-    parts.legend,
-    parts.tabs,
-    parts.panel,
+    viewSide,
+    el("div", { class: "answer-side" }, parts.tabs, parts.panel),
   );
   const head = el("div", { class: "right-head" }, parts.crumbs, parts.sides);
-  const right = el(
+  parts.right = el(
     "section",
     { class: "right", "aria-label": "Inside" },
     head,
     el("div", { class: "inside-host" }, parts.graphs, parts.outline),
   );
-  const work = el("div", { class: "work" }, left, parts.splitter, right);
-  document.getElementById("app").append(parts.header, work, parts.tip, parts.live);
+  parts.work = el("div", { class: "work folded" }, left, parts.splitter, parts.right);
+  document.getElementById("app").append(parts.header, parts.work, parts.tip, parts.live);
   splitting(parts.splitter, two ? 68 : 56);
   return parts;
 }
@@ -109,16 +116,15 @@ export function fillBar(app) {
       ["dark", "Dark"],
     ]),
   );
-  parts.numbers = el(
+  parts.fold = el(
     "button",
     {
       type: "button",
-      class: "plain numbers",
-      "aria-pressed": String(app.numbers),
-      title: "Show shapes as numbers at the nominal size",
-      onclick: () => app.toggleNumbers(),
+      class: "plain fold",
+      title: "What is inside: Netron's graph, or the outline",
+      onclick: () => app.unfold(!app.folded),
     },
-    `H = ${app.atlases[0].nominal.height}`,
+    "Graph",
   );
   const menu = el(
     "select",
@@ -166,7 +172,7 @@ export function fillBar(app) {
     app.shown.recording && !app.offline
       ? el("a", { class: "plain", href: "/recording" }, "Recording")
       : null,
-    parts.numbers,
+    parts.fold,
     menu,
     parts.theme,
   );
@@ -199,8 +205,12 @@ function model(app, atlas, at) {
     { type: "button", class: "model", onclick: pick },
     app.atlases.length > 1 ? el("b", {}, "AB"[at]) : null,
     atlas.name,
-    el("small", {}, atlas.class || atlas.file),
+    el("small", {}, (sameName(app) ? labelOf(app, at) : atlas.class) || atlas.file),
   );
+}
+
+function sameName(app) {
+  return app.atlases.length > 1 && app.atlases[0].name === app.atlases[1].name;
 }
 
 export function applyTheme(app, choice) {
@@ -236,6 +246,23 @@ export function listenToKeys(app) {
       );
     }
   });
+}
+
+// Folded, the inside keeps its place behind the map: Netron cannot lay out what has no size.
+export function drawFold(app) {
+  const { work, right, fold, splitter } = app.parts;
+  // A run needs the room itself.
+  const folded = app.folded || app.state.current.tab === "sample";
+  work.classList.toggle("folded", folded);
+  right.inert = folded;
+  splitter.hidden = folded;
+  fold.hidden = app.state.current.tab === "sample";
+  fold.setAttribute("aria-pressed", String(!app.folded));
+  fold.textContent = app.folded ? "Show graph" : "Hide graph";
+  if (!app.folded && app.wasFolded !== false) {
+    app.graphs.forEach((graph) => graph?.fit());
+  }
+  app.wasFolded = app.folded;
 }
 
 export function drawCrumbs(app) {

@@ -134,6 +134,13 @@ export class GraphFrame {
     }
   }
 
+  // Fits what is drawn to the pane, whose size has changed.
+  fit() {
+    if (this.ready) {
+      this.post({ type: "fit" });
+    }
+  }
+
   figure() {
     return new Promise((resolve) => {
       this.figures.push(resolve);

@@ -1,76 +1,144 @@
-// Where everything of the map lies; pure arithmetic, so that map, trace and export agree.
+// Where everything of the map lies, in pixels of the screen: pure arithmetic, so that text keeps
+// its size however wide the page is. Map, trace and export agree on it.
 
-export const BOX = { width: 252, height: 76, gap: 26 };
-export const WIDTH = 980;
-export const TOP = 158;
-export const TEXT_X = 20;
-export const TIME_X = 44;
+import { flowed, tileRows } from "./tiles.js";
 
-export function layout(atlas) {
-  const levels = [
-    ...new Set(
-      atlas.blocks
-        .filter((b) => b.kind === "down" || b.kind === "up")
-        .map((b) => b.level ?? 0),
-    ),
-  ];
-  levels.sort((a, b) => a - b);
-  const sides = { down: [], up: [] };
-  const rows = Math.max(levels.length, count(atlas, "down"), count(atlas, "up"));
-  const indent = rows > 1 ? Math.min(38, 120 / (rows - 1)) : 0;
-  const boxes = new Map();
-  atlas.blocks.forEach((block, index) => {
-    if (block.kind === "down" || block.kind === "up") {
-      sides[block.kind].push(index);
-    }
-  });
-  const place = (index, row, right) => {
-    const inset = 74 + row * indent;
-    const x = right ? WIDTH - inset - BOX.width : inset;
-    boxes.set(index, {
-      x,
-      y: TOP + row * (BOX.height + BOX.gap),
-      width: BOX.width,
-      height: BOX.height,
-      row,
-    });
-  };
-  sides.down.forEach((index, row) => place(index, row, false));
-  sides.up.forEach((index, at) => place(index, sides.up.length - 1 - at, true));
-  const bottom = TOP + rows * (BOX.height + BOX.gap);
-  atlas.blocks.forEach((block, index) => {
-    const small = { width: 176, height: 38, row: -1 };
-    if (block.kind === "mid") {
-      boxes.set(index, {
-        x: (WIDTH - BOX.width) / 2,
-        y: bottom,
-        width: BOX.width,
-        height: BOX.height,
-        row: rows,
-      });
-    } else if (block.kind === "time") {
-      boxes.set(index, { ...small, x: TIME_X - 12, y: 50 });
-    } else if (block.kind === "text") {
-      boxes.set(index, { ...small, x: 260, y: 6 });
-    } else if (block.kind === "conv_in") {
-      boxes.set(index, { ...small, x: 74 + BOX.width - 176, y: 102 });
-    } else if (block.kind === "conv_out") {
-      boxes.set(index, { ...small, x: WIDTH - 74 - BOX.width, y: 102 });
-    }
-  });
-  const hasMid = atlas.blocks.some((block) => block.kind === "mid");
+export const WIDTH = 1000;
+const NARROW = 700;
+const THUMB = 480;
+const FONT = 12;
+export const LINE = 24;
+
+// What depends on the width: gutters, lane, sizes of what is hit.
+function measures(width, rows) {
+  const narrow = width < NARROW;
+  if (narrow) {
+    const gutter = 36;
+    const lane = width >= THUMB ? 116 : 86;
+    return {
+      narrow, alive: width >= THUMB, gutter, lane, indent: 0, text: 9, time: 22, gap: 34, pill: 44, between: 48, head: 42,
+      foot: 40, box: Math.floor((width - 2 * gutter - lane) / 2),
+    }; // prettier-ignore
+  }
+  const gutter = width >= 860 ? 68 : 62;
+  const indent = rows > 1 ? Math.min(34, (width >= 900 ? 90 : 30) / (rows - 1)) : 0;
+  const lane = width >= 860 ? 164 : 152;
   return {
-    boxes,
-    rows,
-    indent,
-    bottom,
-    width: WIDTH,
-    height: bottom + (hasMid ? BOX.height : 0) + 62,
-  };
+    narrow, alive: true, gutter, lane, indent, text: 18, time: 42, gap: 30, pill: 24, between: 29, head: 28, foot: 24,
+    box: Math.min(308, Math.floor((width - 2 * gutter - 2 * indent * (rows - 1) - lane) / 2)),
+  }; // prettier-ignore
 }
 
-function count(atlas, kind) {
-  return atlas.blocks.filter((block) => block.kind === kind).length;
+export function layout(atlas, width = WIDTH) {
+  const sides = { down: [], up: [] };
+  atlas.blocks.forEach((block, index) => sides[block.kind]?.push(index));
+  sides.up.reverse();
+  const rows = Math.max(sides.down.length, sides.up.length);
+  const size = measures(width, rows);
+  const plan = { width, rows, size, boxes: new Map(), bands: [], pills: new Map() };
+  const tiles = atlas.blocks.map((block) =>
+    placeTiles(atlas, block, insideOf(block, size, width) - 20),
+  );
+  const height = (index) => size.head + tiles[index].lines * LINE + size.foot;
+  let y = top(atlas, plan);
+  for (let row = 0; row < rows; row += 1) {
+    const both = [sides.down[row], sides.up[row]].filter((index) => index !== undefined);
+    const crossing = atlas.skips.filter((skip) => both.includes(blockOf(atlas, skip.sink)));
+    const tall = Math.max(...both.map(height), (1 + crossing.length) * size.between);
+    for (const index of both) {
+      const inset = size.gutter + row * size.indent;
+      const right = index === sides.up[row];
+      const x = right ? width - inset - size.box : inset;
+      const placed = { x, y, width: size.box, height: height(index), row };
+      plan.boxes.set(index, { ...placed, tiles: tiles[index].placed });
+    }
+    const level = both.map((index) => atlas.blocks[index].level).find((one) => one >= 0);
+    plan.bands.push({ row, y, height: tall, level: level ?? null });
+    y += tall + size.gap;
+  }
+  const mid = atlas.blocks.findIndex((block) => block.kind === "mid");
+  if (mid >= 0) {
+    const wide = insideOf(atlas.blocks[mid], size, width);
+    const placed = { x: (width - wide) / 2, y, width: wide, height: height(mid), row: rows };
+    plan.boxes.set(mid, { ...placed, tiles: tiles[mid].placed });
+    y += height(mid) + 22;
+  }
+  plan.low = y;
+  plan.height = y + (size.narrow ? 116 : 66);
+  placeLabels(atlas, plan);
+  return plan;
+}
+
+function placeTiles(atlas, block, room) {
+  return flowed(tileRows(atlas, block, room), room, FONT);
+}
+
+function insideOf(block, size, width) {
+  return block.kind === "mid" && size.narrow ? width - 2 * size.gutter : size.box;
+}
+
+// The inputs, the outputs and what stands around the U; returns where the U begins.
+function top(atlas, plan) {
+  const { size, width, boxes } = plan;
+  const { narrow, gutter } = size;
+  const tall = narrow ? 44 : 40;
+  const at = (kind, box) => {
+    const index = atlas.blocks.findIndex((block) => block.kind === kind);
+    if (index >= 0) {
+      boxes.set(index, { row: -1, height: tall, tiles: [], ...box });
+    }
+  };
+  const right = width - gutter - size.box;
+  if (narrow) {
+    const half = (width - 20 - size.time) / 2;
+    plan.inputs = {
+      text: { x: 4, y: 6, width: width - 8, height: 44 },
+      time: { x: size.time - 10, y: 58, width: half, height: 44 },
+      sample: { x: gutter, y: 114, width: size.box, height: 44 },
+      out: { x: right, y: 114, width: size.box, height: 44 },
+    };
+    at("time", { x: size.time + half + 6, y: 58, width: half });
+    at("text", { x: width / 2 + 10, y: 6, width: width / 2 - 14 });
+    at("conv_in", { x: gutter, y: 182, width: size.box });
+    at("conv_out", { x: right, y: 182, width: size.box });
+    return 256;
+  }
+  plan.inputs = {
+    text: { x: 6, y: 4, width: 290, height: 28 },
+    time: { x: size.time - 12, y: 42, width: 158, height: 28 },
+    sample: { x: gutter, y: 91, width: 92, height: 28 },
+    out: { x: width - gutter - 96, y: 91, width: 96, height: 28 },
+  };
+  at("text", { x: 316, y: 2, width: 190 });
+  at("time", { x: size.time + 176, y: 36, width: 210 });
+  at("conv_in", { x: gutter + 122, y: 85, width: Math.max(size.box - 122, 104) });
+  at("conv_out", { x: right, y: 85, width: Math.max(size.box - 122, 104) });
+  return 152;
+}
+
+// One column of labels between the arms: levels where they begin, skips where there is room.
+function placeLabels(atlas, plan) {
+  const { size, boxes } = plan;
+  plan.bands.forEach((band, row) =>
+    plan.pills.set(`level ${row}`, { y: band.y - (size.narrow ? 4 : 2), level: band.level }),
+  );
+  const levels = [...plan.pills.values()].map((one) => one.y);
+  const wished = atlas.skips
+    .map((skip) => {
+      const ends = [blockOf(atlas, skip.source), blockOf(atlas, skip.sink)];
+      const [a, b] = ends.map((index) => boxes.get(index));
+      return a && b ? { skip, ends, y: (a.y + a.height / 2 + b.y + b.height / 2) / 2 } : null;
+    })
+    .filter(Boolean)
+    .sort((a, b) => a.y - b.y);
+  let y = -Infinity;
+  for (const one of wished) {
+    y = Math.max(one.y - size.pill / 2 - (size.narrow ? 30 : 0), y);
+    const hit = levels.find((other) => Math.abs(other - y) < size.between);
+    y = hit === undefined ? y : hit + size.between;
+    plan.pills.set(`skip ${one.skip.id}`, { y, skip: one.skip, ends: one.ends });
+    y += size.between;
+  }
 }
 
 export function blockOf(atlas, id) {

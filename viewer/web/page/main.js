@@ -2,22 +2,26 @@
 
 import { Atlas } from "./atlas.js";
 import { comparePanel } from "./comparing.js";
-import { el, recall, remember, swap } from "./dom.js";
-import { blob, download, stamped, standalone } from "./exporting.js";
-import { buildFrame, drawCrumbs, drawTabs, fillBar, listenToKeys } from "./frame.js";
+import { deliver, exportAs, figure } from "./delivering.js";
+import { el, recall, redraw, remember, swap } from "./dom.js";
+import { buildFrame, drawCrumbs, drawFold, drawTabs, fillBar, listenToKeys } from "./frame.js";
 import { GraphFrame } from "./graph.js";
 import { legend } from "./legend.js";
 import { drawMaps } from "./mapview.js";
 import { outline } from "./outline.js";
 import { aboutPanel, attentionPanel, shapesPanel, timePanel } from "./panels.js";
 import { moduleErrors, parityPanel } from "./parity.js";
+import { ask, askPanel } from "./questions.js";
 import { roleLabel } from "./roles.js";
 import { Sampling } from "./sampling.js";
+import { applySize, sizeBox } from "./sizebox.js";
 import { State } from "./state.js";
+import { follow, litByStory, tell, told } from "./telling.js";
 import { litEverywhere } from "./trace.js";
 import { traced, tracePanel } from "./tracepanel.js";
 
 const PANELS = {
+  ask: ["Questions", askPanel],
   about: ["About", aboutPanel],
   attention: ["Attention", attentionPanel],
   time: ["Time", timePanel],
@@ -39,6 +43,7 @@ class App {
     this.atlases = [];
     this.comparison = about.comparison ?? null;
     this.errors = moduleErrors(about.report ?? {});
+    this.folded = true;
     this.side = this.offline || about.models.some((one) => one.large) ? "outline" : "graph";
     this.parts = buildFrame(about.models.length > 1);
     this.sampling = new Sampling(this);
@@ -69,21 +74,63 @@ class App {
     const asked = this.offline
       ? this.shown.atlases
       : models.map((_, index) => get(`/m/${index}/atlas.json`));
+    const first = Math.min(Number(this.state.current.model) || 0, models.length - 1);
     if (!this.offline) {
       window.atlasPayloads = asked;
-      this.needGraph(Math.min(Number(this.state.current.model) || 0, models.length - 1));
+    }
+    if (this.state.current.open || this.state.current.select) {
+      this.needGraph(first);
     }
     const data = await Promise.all(asked);
     this.atlases = data.map((one) => new Atlas(one));
     fillBar(this);
     this.normalise();
-    this.state.listen(() => this.render());
+    this.state.listen((now, before) => {
+      const moved = now.open !== before.open || now.select !== before.select;
+      this.folded = this.folded && !(moved && (now.open || now.select));
+      this.render();
+    });
     listenToKeys(this);
+    this.watchWidth();
     document.documentElement.dataset.ready ??= "map";
+    // Netron is made ready behind the map, so that it is there when it is asked for.
+    window.setTimeout(() => {
+      this.needGraph(this.index);
+      this.syncGraph();
+    }, 0);
     if (this.atlases.length > 1 && !this.comparison) {
       this.comparison = await get("/compare.json");
       this.render();
     }
+  }
+
+  // The map is drawn for the width it has.
+  watchWidth() {
+    let width = this.parts.maps.clientWidth;
+    new ResizeObserver(() => {
+      if (Math.abs(this.parts.maps.clientWidth - width) > 1) {
+        width = this.parts.maps.clientWidth;
+        drawMaps(this);
+      }
+    }).observe(this.parts.maps);
+  }
+
+  has(tab) {
+    return tab in PANELS;
+  }
+
+  asks(id) {
+    ask(this, id);
+  }
+
+  tellIn(index, story) {
+    this.state.set({ model: String(index) }, true);
+    tell(this, story);
+  }
+
+  unfold(folded = false) {
+    this.folded = folded;
+    this.render();
   }
 
   needGraph(index) {
@@ -174,7 +221,6 @@ class App {
   toggleNumbers() {
     this.numbers = !this.numbers;
     remember("numbers", this.numbers ? "1" : "0");
-    this.parts.numbers.setAttribute("aria-pressed", String(this.numbers));
     this.render();
   }
 
@@ -186,32 +232,12 @@ class App {
     this.render();
   }
 
-  async exportAs(menu) {
-    const [kind, format] = menu.value.split("-");
-    menu.value = "";
-    const name = `${this.atlas.name.replace(/[^\w.-]+/g, "_")}${kind === "page" ? "" : `-${kind}`}.${format}`;
-    if (kind === "page") {
-      download(name, await (await fetch("/offline.html")).blob());
-      return;
-    }
-    const figure = await this.figure(kind);
-    if (figure) {
-      download(name, await blob(figure, format));
-    } else {
-      this.say("This panel has no figure: open Attention or Time.");
-    }
+  exportAs(menu) {
+    return exportAs(this, menu);
   }
 
-  async figure(kind) {
-    const note = this.atlas.weights_note;
-    if (kind === "graph") {
-      return stamped(await this.graphs[this.index].figure(), note);
-    }
-    const found =
-      kind === "map"
-        ? this.parts.maps.querySelector(".current svg.map")
-        : this.parts.panel.querySelector("svg.figure");
-    return found && stamped(standalone(found), note);
+  figure(kind) {
+    return figure(this, kind);
   }
 
   say(text) {
@@ -220,12 +246,17 @@ class App {
 
   render() {
     const { parts } = this;
-    this.needGraph(this.index);
-    const found = traced(this);
-    this.lit = found && !found.none ? litEverywhere(this.atlas, found) : null;
+    applySize(this);
+    drawFold(this);
+    const story = told(this);
+    const found = story ? null : traced(this);
+    const path = found && !found.none ? litEverywhere(this.atlas, found) : null;
+    this.lit = story ? litByStory(this.atlas, story) : path;
+    redraw(parts.sizes, () => sizeBox(this));
     drawMaps(this);
-    swap(parts.legend, legend(this));
+    redraw(parts.legend, () => legend(this));
     this.drawPanel();
+    follow(this, story);
     drawCrumbs(this);
     this.drawSides();
     this.syncGraph();
@@ -242,7 +273,7 @@ class App {
     drawTabs(this, names, now);
     const { panel } = this.parts;
     const top = panel.dataset.tab === now ? panel.scrollTop : 0;
-    swap(panel, PANELS[now][1](this));
+    redraw(panel, () => PANELS[now][1](this));
     panel.dataset.tab = now;
     document.documentElement.dataset.tab = now;
     panel.scrollTop = top;
@@ -298,19 +329,6 @@ class App {
 
 async function get(address) {
   return (await fetch(address)).json();
-}
-
-// A headless browser draws one view and hands it back to the viewer that started it.
-async function deliver(app, order) {
-  const kind = order.get("export");
-  while (kind === "graph" && document.documentElement.dataset.ready !== "graph") {
-    await new Promise((resolve) => {
-      window.setTimeout(resolve, 50);
-    });
-  }
-  const figure = await app.figure(kind);
-  const body = figure ? await blob(figure, order.get("format")) : "";
-  await fetch(`/export/${order.get("token")}`, { method: "POST", body });
 }
 
 const page = new App(JSON.parse(document.getElementById("shown").textContent));

@@ -2,37 +2,31 @@
 
 import { drawBlock, drawSmall } from "./boxes.js";
 import { svg } from "./dom.js";
-import { BOX, layout, TOP, WIDTH } from "./layout.js";
-import { compact, flopsText } from "./numbers.js";
-import { buses, drawSkips, flow } from "./wires.js";
+import { drawLevels, drawSkips } from "./lanes.js";
+import { layout } from "./layout.js";
+import { compact, flopsText, known } from "./numbers.js";
+import { buses, flow, inputs } from "./wires.js";
 
-// Draws the map. `pick(node, open)` is called on a click, `hover(node, element)` on a visit.
+// Draws the map, `width` pixels wide. `pick(node, element)` is called on a click, `tell(story)` on
+// one on a level, a skip or an input, `hover(node, element)` on a visit.
 export function drawMap(atlas, options) {
-  const plan = layout(atlas);
+  const plan = layout(atlas, options.width);
   const root = svg("svg", {
-    class: "map",
+    class: `map${plan.size.narrow ? " narrow" : ""}`,
     viewBox: `0 0 ${plan.width} ${plan.height}`,
     role: "group",
     "aria-label": `Map of ${atlas.name}: ${atlas.blocks.length} blocks, ${atlas.skips.length} skip connections`,
   });
-  root.append(
-    arrowheads(),
-    bands(atlas, plan),
-    buses(atlas, plan, options),
-    flow(atlas, plan),
-  );
-  root.append(drawSkips(atlas, plan, options));
+  root.append(arrowheads(), bands(plan), buses(atlas, plan), flow(atlas, plan));
+  root.append(drawSkips(atlas, plan, options), drawLevels(atlas, plan, options));
   atlas.blocks.forEach((block, index) => {
     const box = plan.boxes.get(index);
     if (box) {
-      root.append(
-        box.height > 50
-          ? drawBlock(atlas, block, box, options)
-          : drawSmall(atlas, block, box, options),
-      );
+      const draw = box.row < 0 ? drawSmall : drawBlock;
+      root.append(draw(atlas, block, box, plan.size, options));
     }
   });
-  root.append(summary(atlas, plan));
+  root.append(inputs(atlas, plan, options), key(atlas, plan));
   return root;
 }
 
@@ -60,17 +54,18 @@ function arrowheads() {
   );
 }
 
-function bands(atlas, plan) {
+function bands({ size, width, bands: rows }) {
   const group = svg("g", { class: "bands", "aria-hidden": "true" });
-  for (let row = 0; row < plan.rows; row += 1) {
-    const y = TOP + row * (BOX.height + BOX.gap);
+  const out = size.narrow ? 3 : 10;
+  for (const band of rows) {
+    const x = size.gutter + band.row * size.indent - out;
     group.append(
       svg("rect", {
         class: "band",
-        x: 60 + row * plan.indent,
-        y: y - 8,
-        width: WIDTH - 120 - 2 * row * plan.indent,
-        height: BOX.height + 16,
+        x,
+        y: band.y - 8,
+        width: width - 2 * x,
+        height: band.height + 16,
         rx: 14,
       }),
     );
@@ -78,17 +73,27 @@ function bands(atlas, plan) {
   return group;
 }
 
-function summary(atlas, plan) {
+// What the letters mean and what the whole costs: they stay with the figure when it is exported.
+function key(atlas, plan) {
   const { batch, height, width, tokens } = atlas.nominal;
   const lines = [
-    `${compact(atlas.params)} parameters`,
-    `${atlas.uncounted > 0 ? "at least " : ""}${flopsText(atlas.flops)} a step at B=${batch}, H=${height}, W=${width}, S=${tokens}`,
-  ];
+    ["B images", "H × W pixels of the latent", "S text tokens", "T timesteps: 1, or B"],
+    [
+      `${known(atlas.params, atlas.weighed, compact)} parameters`,
+      `${atlas.uncounted > 0 ? "at least " : ""}${flopsText(atlas.flops)} a step`,
+      `at B=${batch}, H=${height}, W=${width}, S=${tokens}`,
+    ],
+  ].flatMap((words) =>
+    plan.size.narrow
+      ? [words.slice(0, 2).join(" · "), words.slice(2).join(" · ")]
+      : [words.join("   ·   ")],
+  );
+  const y = plan.height - 20 * lines.length + 8;
   return svg(
     "g",
     { class: "summary" },
     lines.map((text, at) =>
-      svg("text", { x: plan.width - 20, y: 34 + 20 * at, "text-anchor": "end" }, text),
+      svg("text", { x: plan.width / 2, y: y + 20 * at, "text-anchor": "middle" }, text),
     ),
   );
 }

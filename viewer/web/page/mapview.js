@@ -1,91 +1,125 @@
 // The map, or two of them side by side, alive: selection, trace, differences, errors, a tooltip.
 
 import { el, swap } from "./dom.js";
-import { marks } from "./comparing.js";
-import { blockOf } from "./layout.js";
+import { labelOf, marks } from "./comparing.js";
 import { drawMap } from "./map.js";
+import { movedModules } from "./moved.js";
+import { hasU, noU } from "./nou.js";
 import { shapeOf } from "./nodes.js";
-import { compact, share } from "./numbers.js";
+import { compact, known, percent, share } from "./numbers.js";
 import { severity } from "./parity.js";
 import { roleLabel } from "./roles.js";
+import { heatOf } from "./timing.js";
 
 export function drawMaps(app) {
   const host = app.parts.maps;
-  const keep = document.activeElement?.closest?.(".map [data-node]")?.dataset.node;
+  const kept = document.activeElement?.closest?.(".map .item")?.dataset;
+  const room = (host.clientWidth || 1000) - 8 * (app.atlases.length - 1);
+  const width = Math.max(340, Math.min(1080, Math.floor(room / app.atlases.length)));
   swap(
     host,
-    app.atlases.map((_, index) => oneMap(app, index)),
+    app.atlases.map((atlas, index) => oneMap(app, index, width)),
   );
-  if (keep !== undefined) {
-    host.querySelector(`[data-node="${keep}"]`)?.focus({ preventScroll: true });
+  if (kept) {
+    const place = kept.story
+      ? `[data-story="${CSS.escape(kept.story)}"]`
+      : `[data-node="${kept.node}"]`;
+    host.querySelector(place)?.focus({ preventScroll: true });
   }
 }
 
-function oneMap(app, index) {
+function oneMap(app, index, width) {
   const atlas = app.atlases[index];
+  const mine = index === app.index;
+  const title =
+    app.atlases.length > 1
+      ? el("h2", { class: "map-title" }, el("b", {}, "AB"[index]), ` ${labelOf(app, index)}`)
+      : null;
+  const box = (...inside) =>
+    el("div", { class: `map-box${mine ? " current" : ""}` }, title, ...inside);
+  if (!hasU(atlas)) {
+    return box(noU(app, index));
+  }
   const drawn = drawMap(atlas, {
+    width,
     numbers: app.numbers,
     pick: (id, item) => app.sampling.take(index, item) || app.goIn(index, id),
+    tell: (story, item) => app.sampling.take(index, item) || app.tellIn(index, story),
     hover: (id, element) => tip(app, index, id, element),
   });
-  const mine = index === app.index;
   const differing = marks(app.comparison, index);
-  for (const item of drawn.querySelectorAll("[data-node]")) {
-    mark(app, atlas, item, differing, mine);
+  const moved = app.weights ? movedModules(atlas, app.weights) : null;
+  for (const item of drawn.querySelectorAll("[data-node], [data-within], [data-sink]")) {
+    mark(app, atlas, item, { differing, moved, mine });
   }
   if (mine && app.lit) {
-    light(app, drawn, atlas);
+    light(app.lit, drawn);
   }
   app.sampling.paint(drawn, index);
   rove(drawn);
-  const title =
-    app.atlases.length > 1
-      ? el("h2", { class: "map-title" }, el("b", {}, "AB"[index]), ` ${atlas.file}`)
-      : null;
-  return el("div", { class: `map-box${mine ? " current" : ""}` }, title, drawn);
+  return box(drawn);
 }
 
-function mark(app, atlas, item, differing, mine) {
-  const node = atlas.nodes[item.dataset.node];
-  const here =
-    mine &&
-    app.focus !== null &&
-    (node.id === app.focus || atlas.ancestors(app.focus).includes(node.id));
-  item.classList.toggle("selected", here);
-  item.classList.toggle("off", app.hidden.has(item.matches(".skip") ? "skip" : node.role));
+function mark(app, atlas, item, { differing, moved, mine }) {
+  const { node: own, within, sink } = item.dataset;
+  const node = atlas.nodes[own ?? within ?? sink];
+  const around = mine && app.focus !== null ? [app.focus, ...atlas.ancestors(app.focus)] : [];
+  item.classList.toggle("selected", around.includes(node.id));
+  item.classList.toggle(
+    "off",
+    app.hidden.has(item.matches(".skip") ? "skip" : roleOf(item, node)),
+  );
   const status = differing.get(node.path);
   if (status) {
     item.dataset.differs = status;
   }
-  const error = app.errors.get(node.module);
-  if (error !== undefined) {
-    item.dataset.error = error;
-    item.style.setProperty("--severity", severity(error, atlas.parity.atol).toFixed(3));
+  const tint = tinted(app, atlas, node, moved);
+  if (tint && !item.matches(".skip")) {
+    item.dataset[tint.name] = tint.value;
+    item.style.setProperty("--severity", tint.severity.toFixed(3));
   }
 }
 
-function light(app, drawn, atlas) {
-  const { nodes, values } = app.lit;
+// A tile stands for a module whose own role may be a wider one.
+function roleOf(item, node) {
+  const [, shown] = /role-(\w+)/.exec(item.getAttribute("class")) ?? [];
+  return item.matches(".part") ? shown : node.role;
+}
+
+// What colours a box: errors of the report, else how far weights moved, else measured time.
+function tinted(app, atlas, node, moved) {
+  const error = app.errors.get(node.module);
+  if (error !== undefined) {
+    return { name: "error", value: error, severity: severity(error, atlas.parity.atol) };
+  }
+  const shift = moved?.get(node.id);
+  if (shift) {
+    const most = Math.max(
+      ...atlas.blocks.map((one) => moved.get(one.nodes[0])?.share ?? 0),
+      1e-12,
+    );
+    return { name: "moved", value: shift.share, severity: Math.min(1, shift.share / most) };
+  }
+  const heat = heatOf(app, atlas, node);
+  return heat === null ? null : { name: "heat", value: heat, severity: heat };
+}
+
+function light(lit, drawn) {
   drawn.classList.add("tracing");
-  for (const item of drawn.querySelectorAll("[data-node]:not(.skip)")) {
-    item.classList.toggle("lit", nodes.has(Number(item.dataset.node)));
-  }
-  for (const skip of atlas.skips) {
-    const lit = skip.value !== null && values.has(skip.value) && nodes.has(skip.sink);
-    drawn.querySelector(`[data-skip="${CSS.escape(skip.id)}"]`)?.classList.toggle("lit", lit);
-  }
-  const doors = [
-    ...atlas.injections.flatMap((one) => one.nodes),
-    ...atlas.attentions.map((one) => one.node),
-  ];
-  const entered = new Set(doors.filter((id) => nodes.has(id)).map((id) => blockOf(atlas, id)));
-  const flows = new Set([...values].map((id) => atlas.values[id].flow));
-  for (const line of drawn.querySelectorAll(".bus, .tap")) {
+  const each = (places, fits, name = "lit") =>
+    drawn
+      .querySelectorAll(places)
+      .forEach((one) => one.classList.toggle(name, Boolean(fits(one.dataset, one))));
+  const id = ({ node, within }) => Number(node ?? within);
+  each("[data-node], [data-within]", (data) => lit.nodes.has(id(data)));
+  each("[data-node], [data-within]", (data) => lit.now?.has(id(data)), "now");
+  each("[data-skip]", ({ skip }) => lit.skips.has(skip));
+  each(".pill", ({ story }) => lit.buses.has(story) || lit.inputs?.has(story));
+  each("[data-level]", ({ level }) => level === `${lit.level}`);
+  each(".bus, .tap", ({ block }, line) => {
     const kind = line.classList.contains("time") ? "time" : "text";
-    const reached =
-      line.dataset.block === undefined || entered.has(Number(line.dataset.block));
-    line.classList.toggle("lit", flows.has(kind) && reached);
-  }
+    return lit.buses.has(kind) && (block === undefined || lit.taps.has(`${kind} ${block}`));
+  });
 }
 
 // One tab stop for the whole map; arrows walk over it.
@@ -118,7 +152,7 @@ function tip(app, index, id, element) {
   const atlas = app.atlases[index];
   const lens = { atlas, numbers: app.numbers };
   const skip = atlas.skips.find((one) => one.id === element.dataset.skip);
-  swap(host, skip ? skipTip(lens, skip) : nodeTip(lens, atlas.nodes[id], app.errors));
+  swap(host, skip ? skipTip(lens, skip) : nodeTip(app, lens, atlas.nodes[id]));
   const box = element.getBoundingClientRect();
   host.style.left = `${Math.max(8, Math.min(box.left, window.innerWidth - host.offsetWidth - 8))}px`;
   const below = box.bottom + 8 + host.offsetHeight < window.innerHeight;
@@ -139,9 +173,11 @@ function skipTip(lens, skip) {
   ];
 }
 
-function nodeTip(lens, node, errors) {
+function nodeTip(app, lens, node) {
   const { atlas } = lens;
-  const error = errors.get(node.module);
+  const error = app.errors.get(node.module);
+  const shift = app.weights ? movedModules(atlas, app.weights).get(node.id) : undefined;
+  const time = app.shown.profile?.inclusive?.[node.module];
   return [
     el("strong", {}, node.path),
     el("p", {}, [roleLabel(node.role), atlas.className(node)].filter(Boolean).join(" · ")),
@@ -149,8 +185,12 @@ function nodeTip(lens, node, errors) {
     el(
       "p",
       {},
-      `${compact(node.params)} parameters (${share(node.params, atlas.params)}), ${share(node.flops ?? 0, atlas.flops)} of the FLOPs`,
+      `${known(node.params, atlas.weighed, compact)} parameters (${share(node.params, atlas.params)}), ${node.uncounted > 0 ? "at least " : ""}${share(node.flops, atlas.flops)} of the FLOPs`,
     ),
+    Number.isFinite(time) && node.module
+      ? el("p", {}, `${(time / 1000).toPrecision(3)} ms measured`)
+      : null,
+    shift ? el("p", {}, `weights moved by ${percent(shift.share)} of their norm`) : null,
     error === undefined ? null : el("p", {}, `max |difference| ${error.toExponential(1)}`),
   ];
 }

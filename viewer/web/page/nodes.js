@@ -1,6 +1,7 @@
 // A node as a button, and what is known about it: shared by every panel.
 
-import { el, prose } from "./dom.js";
+import { el } from "./dom.js";
+import { markdown } from "./markdown.js";
 import { compact, flopsText, shapeText, share } from "./numbers.js";
 import { roleClass, roleLabel } from "./roles.js";
 
@@ -67,7 +68,10 @@ function costs(app, node) {
     node.params > 0 &&
       row("Parameters", `${compact(node.params)} (${share(node.params, atlas.params)})`),
     node.flops > 0 &&
-      row("FLOPs", `${flopsText(node.flops)} (${share(node.flops, atlas.flops)})`),
+      row(
+        "FLOPs",
+        `${node.uncounted > 0 ? "at least " : ""}${flopsText(node.flops)} (${share(node.flops, atlas.flops)})`,
+      ),
   ];
 }
 
@@ -102,6 +106,6 @@ export function about(app, id) {
       costs(app, node),
       code("Source", node.source),
     ),
-    node.doc ? el("div", { class: "doc" }, prose(node.doc)) : null,
+    node.doc ? el("div", { class: "doc" }, markdown(node.doc)) : null,
   ];
 }

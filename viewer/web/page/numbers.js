@@ -24,17 +24,36 @@ export function compact(value, units = COUNTS) {
   return `${value}`;
 }
 
+export function bytesText(value) {
+  const text = compact(value, UNITS);
+  return text.includes(" ") ? `${text}B` : `${text} B`;
+}
+
+// What is not known is never written as 0.
+export function known(value, isKnown, write) {
+  return isKnown || value > 0 ? write(value) : "unknown";
+}
+
+export function percent(value) {
+  return Number.isFinite(value) ? `${(100 * value).toPrecision(2)} %` : "an unknown part";
+}
+
+// Every digit, in groups.
+export function whole(value) {
+  return value.toLocaleString("en-US");
+}
+
 export function flopsText(value) {
   const text = compact(value, UNITS);
   return text.includes(" ") ? `${text}FLOPs` : `${text} FLOPs`;
 }
 
-export function share(part, whole) {
-  if (!whole) {
+export function share(part, all) {
+  if (!all) {
     return "–";
   }
-  const percent = (100 * part) / whole;
-  return percent > 0 && percent < 0.1 ? "< 0.1 %" : `${percent.toFixed(1)} %`;
+  const parts = (100 * part) / all;
+  return parts > 0 && parts < 0.1 ? "< 0.1 %" : `${parts.toFixed(1)} %`;
 }
 
 // As viewer/sizes.py: H/2 is ceil(H/2), HW/4 is ceil(H/2) * ceil(W/2).
@@ -42,13 +61,18 @@ export function dimension(dim, nominal) {
   if (typeof dim === "number") {
     return dim;
   }
-  const known = {
+  if (!dim) {
+    return dim;
+  }
+  const axes = {
     B: nominal.batch,
     T: nominal.batch,
     H: nominal.height,
     W: nominal.width,
     S: nominal.tokens,
   };
+  axes.batch = axes.batch_size = axes.B;
+  [axes.height, axes.width, axes.sequence] = [axes.H, axes.W, axes.S];
   let product = 1;
   for (const factor of `${dim}`.replace(/[()\s]/g, "").split("*")) {
     const match = /^([A-Za-z_]\w*|\d+)(?:\/(\d+))?$/.exec(factor);
@@ -60,14 +84,21 @@ export function dimension(dim, nominal) {
       product *= Number(match[1]);
     } else if (match[1] === "HW") {
       const side = Math.sqrt(divisor);
-      product *= Math.ceil(known.H / side) * Math.ceil(known.W / side);
-    } else if (match[1] in known) {
-      product *= Math.ceil(known[match[1]] / divisor);
+      if (side === 0 || !Number.isInteger(side)) {
+        return dim;
+      }
+      product *= Math.ceil(axes.H / side) * Math.ceil(axes.W / side);
+    } else if (named(axes, match[1]) !== undefined && divisor > 0) {
+      product *= Math.ceil(named(axes, match[1]) / divisor);
     } else {
       return dim;
     }
   }
   return product;
+}
+
+function named(axes, symbol) {
+  return Object.hasOwn(axes, symbol) ? axes[symbol] : axes[symbol.toLowerCase()];
 }
 
 export function shapeText(shape, nominal) {

@@ -1,7 +1,9 @@
 // What is read beside the map: how the mechanism works, and the shapes down and up the U.
 
 import { el } from "./dom.js";
-import { compact, plural, shapeText, share } from "./numbers.js";
+import { hasU } from "./nou.js";
+import { compact, known, plural, shapeText, share } from "./numbers.js";
+import { questionList, storyButtons } from "./questions.js";
 import { roleLabel } from "./roles.js";
 import { about, link, shapeOf } from "./nodes.js";
 import { attentionFigure, timeFigure } from "./figures.js";
@@ -11,10 +13,8 @@ export function aboutPanel(app) {
   if (app.focus !== null) {
     return about(app, app.focus);
   }
-  const { atlas, state } = app;
+  const { atlas } = app;
   const crossing = atlas.attentions.filter((one) => one.role !== "self_attention").length;
-  const ask = (tab, text) =>
-    el("button", { type: "button", class: "ask", onclick: () => state.set({ tab }) }, text);
   const facts = [
     ["File", atlas.file],
     [
@@ -26,20 +26,16 @@ export function aboutPanel(app) {
   ];
   return [
     el("h2", {}, atlas.name),
-    el(
-      "p",
-      {},
-      `A ${atlas.class || "model"} with ${compact(atlas.params)} parameters. The image goes down the left side of the U, across the bottom and up the right side; `,
-      `${plural(atlas.skips.length, "skip")} carry detail straight across. The time enters ${plural(atlas.injections.length, "resnet")}, the text ${plural(crossing, "cross-attention")}.`,
-    ),
-    el(
-      "div",
-      { class: "asks" },
-      ask("attention", "How does the text enter?"),
-      ask("time", "What does the timestep do?"),
-      ask("shapes", "Which shapes, where?"),
-      ask("trace", "Trace a path"),
-    ),
+    hasU(atlas)
+      ? el(
+          "p",
+          {},
+          `A ${atlas.class || "model"} with ${known(atlas.params, atlas.weighed, compact)} parameters. The image goes down the left side of the U, across the bottom and up the right side; `,
+          `${plural(atlas.skips.length, "skip")} carry detail straight across. The time enters ${plural(atlas.injections.length, "resnet")}, the text ${plural(crossing, "cross-attention")}.`,
+        )
+      : null,
+    storyButtons(app),
+    questionList(app),
     el(
       "dl",
       { class: "facts" },
@@ -292,22 +288,26 @@ export function shapesPanel(app) {
     );
     return [head, ...parts];
   });
-  const columns = ["", "output", "at the nominal size", "parameters", "FLOPs"];
+  const columns = ["", "output", "at this size", "parameters", "FLOPs"];
   return [
     el("h2", {}, "Shapes, down and up the U"),
     el(
-      "table",
-      { class: "shapes" },
+      "div",
+      { class: "table-host" },
       el(
-        "thead",
-        {},
+        "table",
+        { class: "shapes by-block" },
         el(
-          "tr",
+          "thead",
           {},
-          columns.map((name) => el("th", { scope: "col" }, name)),
+          el(
+            "tr",
+            {},
+            columns.map((name) => el("th", { scope: "col" }, name)),
+          ),
         ),
+        el("tbody", {}, rows),
       ),
-      el("tbody", {}, rows),
     ),
   ];
 }
@@ -320,7 +320,7 @@ function row(app, id, costs, kind, name, shape) {
     el("td", {}, link(app, id, name)),
     el("td", {}, el("code", {}, shapeText(shape))),
     el("td", {}, el("code", {}, shapeText(shape, atlas.nominal))),
-    el("td", { class: "number" }, compact(costs.params ?? 0)),
+    el("td", { class: "number" }, known(costs.params ?? 0, atlas.weighed, compact)),
     el("td", { class: "number" }, share(costs.flops ?? 0, atlas.flops)),
   );
 }

@@ -8,6 +8,10 @@ const DEFAULTS = {
   from: "",
   to: "",
   model: "0",
+  story: "",
+  stop: "",
+  ask: "",
+  size: "",
 };
 
 export class State {

@@ -1,5 +1,7 @@
 // Paths through the flow of data, across every level: functions and their callers share values.
 
+import { blockOf } from "./layout.js";
+
 function dataOf(atlas, node) {
   // Shape reads no data: a path through it would be none.
   return node.role === "shape" || node.op === "Shape" || node.op === "Size" ? [] : node.out;
@@ -74,14 +76,33 @@ function way(before, to) {
   return steps;
 }
 
-// A path is lit at every level: calls that hold a lit operator are lit as well.
+// A path is lit at every level: calls that hold a lit operator are lit as well, and the lines of
+// the map that it takes.
 export function litEverywhere(atlas, found) {
   const nodes = new Set();
   for (const id of found.nodes) {
     nodes.add(id);
     atlas.ancestors(id).forEach((one) => nodes.add(one));
   }
-  return { nodes, values: found.values };
+  const crossed = atlas.skips.filter(
+    (skip) => skip.value !== null && found.values.has(skip.value) && nodes.has(skip.sink),
+  );
+  const buses = new Set([...found.values].map((id) => atlas.values[id].flow));
+  const doors = [
+    ...atlas.injections.flatMap((one) => one.nodes),
+    ...atlas.attentions.map((one) => one.node),
+  ].filter((id) => nodes.has(id));
+  const taps = new Set();
+  for (const id of doors) {
+    ["time", "text"].forEach((kind) => taps.add(`${kind} ${blockOf(atlas, id)}`));
+  }
+  return {
+    nodes,
+    values: found.values,
+    skips: new Set(crossed.map((one) => one.id)),
+    buses,
+    taps,
+  };
 }
 
 // Values by the names people use for them: inputs, outputs, then every named one.
