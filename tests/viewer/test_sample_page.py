@@ -37,12 +37,12 @@ def sampled(eyes, atlas, sampler):
         server.shutdown()
 
 
-def run(page, prompt="a red cat", button="Sample", wait="done", **fields):
+def run(page, prompt="a red cat", button="Sample", wait="done", number=1, **fields):
     page.get_by_label("Prompt", exact=True).fill(prompt)
     for name, value in fields.items():
         page.get_by_label(name.capitalize(), exact=True).fill(str(value))
     page.get_by_role("button", name=button, exact=button == "Sample").click()
-    page.locator(f".sampling[data-status={wait}]").wait_for()
+    page.locator(f".sampling[data-run='{number}'][data-status={wait}]").wait_for()
 
 
 def shots(page):
@@ -67,14 +67,18 @@ def expected(seed, step, x, y):
 
 def test_steps_stream_in_and_the_map_lights_up(sampled, sampler):
     assert sampled.locator(".map .hot").count() == 0
-    run(sampled, wait="running")
-    sampled.locator(".film button:enabled").first.wait_for()
-    run_done = sampled.locator(".sampling[data-status=done][data-shown='6']")
-    run_done.wait_for()
+    run(sampled, prompt="wait", wait="running")
+    expect(sampled.locator(".sample-status")).to_have_text("Step 2 of 6")
+    expect(sampled.locator(".film button:enabled")).to_have_count(2)
+    expect(sampled.locator(".map.heated .skip.hot")).to_have_count(4)
+    sampled.get_by_role("button", name="Cancel").click()
+    sampled.locator(".sampling[data-status=cancelled]").wait_for()
+    run(sampled, number=2)
+    sampled.locator(".sampling[data-shown='6']").wait_for()
     expect(sampled.locator(".sample-status")).to_contain_text("6 steps in")
     expect(sampled.locator(".film button:enabled")).to_have_count(6)
     expect(sampled.locator(".map.heated .skip.hot")).to_have_count(4)
-    share = read_recording(sampler.file(1)).quantity("skip.share").values[5, 1, 2]
+    share = read_recording(sampler.file(2)).quantity("skip.share").values[5, 1, 2]
     hot = sampled.locator(".map .skip[data-skip='2']")
     assert float(hot.get_attribute("data-value")) == pytest.approx(share, abs=5e-4)
     sampled.get_by_label("What the map shows").select_option("")
@@ -138,7 +142,7 @@ def test_layers_and_heads_share_one_scale(sampled):
 
 def test_two_runs_are_scrubbed_together(sampled):
     run(sampled)
-    run(sampled, button="Sample beside it", seed=5)
+    run(sampled, button="Sample beside it", number=2, seed=5)
     expect(shots(sampled)).to_have_count(2)
     expect(shots(sampled).nth(1)).to_contain_text("seed 5")
     sampled.get_by_label("Step", exact=True).fill("3")
@@ -171,7 +175,7 @@ def test_switches_on_the_map_start_the_second_run(sampled, sampler):
     for state in ("off", "half", "on", "off"):
         resnet.click()
         expect(resnet).to_have_attribute("data-switch", state)
-    run(sampled, button="Sample beside it, 3 switches")
+    run(sampled, button="Sample beside it, 3 switches", number=2)
     given = read_recording(sampler.file(2)).metadata["run"]["given"]
     assert [one for one in given if one.startswith(("--without", "--scale"))] == [
         "--without=skip:1",
@@ -231,7 +235,7 @@ def test_a_recorded_run_is_on_the_page_without_sampling(eyes, atlas, tmp_path):
 def test_every_width(sampled, width):
     sampled.set_viewport_size({"width": width, "height": 844})
     run(sampled)
-    run(sampled, button="Sample beside it", seed=1)
+    run(sampled, button="Sample beside it", number=2, seed=1)
     sampled.locator(".word-chip").first.click()
     wide = sampled.evaluate("document.scrollingElement.scrollWidth - window.innerWidth")
     assert wide <= 0

@@ -21,6 +21,7 @@ export class Sampling {
     this.switches = new Switches(app, () => this.changed());
     this.panel = null;
     this.asking = false;
+    this.ordering = false;
   }
 
   get active() {
@@ -83,17 +84,19 @@ export class Sampling {
     const switched = beside ? this.switches.order() : { without: [], scale: [] };
     const whole = { ...order, ...switched };
     this.error = "";
+    this.ordering = true;
+    this.changed();
     try {
       const { number } = await this.post("begin", whole);
       const run = sampled(number, whole);
       this.slots = beside && this.slots[0] ? [this.slots[0], run] : [run, null];
       this.following = true;
-      this.changed();
       this.hear();
     } catch (error) {
       this.error = error.message;
-      this.changed();
     }
+    this.ordering = false;
+    this.changed();
   }
 
   cancel() {

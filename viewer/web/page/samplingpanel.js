@@ -8,6 +8,8 @@ import { differences } from "./samplingrun.js";
 import { Stage } from "./samplingstage.js";
 import { choices, WordsBox } from "./samplingwords.js";
 
+const NOTHING = { number: "", status: "", done: 0, of: 0 };
+const ORDERED = { ...NOTHING, status: "starting" }; // the server has not answered yet
 const PACE = 160; // milliseconds a step while playing
 
 export class SamplingPanel {
@@ -98,7 +100,7 @@ export class SamplingPanel {
     const { sampling, parts } = this;
     const live = sampling.slots.filter((run) => run?.live);
     this.form?.update({
-      busy: sampling.active,
+      busy: sampling.active || sampling.ordering,
       first: sampling.slots[0]?.live ?? false,
       switches: sampling.switches.set.size,
     });
@@ -115,19 +117,26 @@ export class SamplingPanel {
   }
 
   drawStatus() {
-    const { sampling, parts } = this;
-    const run = sampling.slots.findLast((one) => one !== null);
-    const failed = sampling.error || (run?.status === "failed" ? run.error : "");
+    const { sampling, parts, element } = this;
+    const last = sampling.slots.findLast((one) => one !== null) ?? NOTHING;
+    const run = sampling.ordering ? ORDERED : last;
+    const failed = sampling.error || (run.status === "failed" ? run.error : "");
     parts.status.classList.toggle("failed", failed !== "");
-    parts.bar.hidden = !sampling.active;
-    parts.bar.max = Math.max(1, run?.of ?? 1);
-    if (run?.done > 0) {
-      parts.bar.value = run.done;
+    parts.status.textContent = failed || statusOf(run);
+    element.dataset.status = run.status;
+    element.dataset.run = run.number;
+    this.drawBar(run, sampling.active || sampling.ordering);
+  }
+
+  drawBar({ done, of }, busy) {
+    const { bar } = this.parts;
+    bar.hidden = !busy;
+    bar.max = Math.max(1, of);
+    if (done > 0) {
+      bar.value = done;
     } else {
-      parts.bar.removeAttribute("value"); // nobody knows yet
+      bar.removeAttribute("value"); // nobody knows yet
     }
-    parts.status.textContent = failed || (run ? statusOf(run) : "");
-    this.element.dataset.status = run?.status ?? "";
   }
 
   drawShots() {
