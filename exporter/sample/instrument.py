@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import onnx_ir as ir
 
 from exporter.runtime.loading import load_graph
 from exporter.sample import measures
+from exporter.sample.experiments.edit import Experiment, no_experiment
 from exporter.sample.find import find_points
 from exporter.sample.points import Points
 from exporter.sample.scope import Scopes
@@ -28,15 +30,23 @@ class Instrumented:
             ``residual``, ``injection``, ``skip``, ``entropy`` and ``map`` (both of
             ``points.attentions``) likewise.
         maps: Whether ``map`` outputs are there.
+        experiment: What was changed, and what it is fed.
     """
 
     content: bytes
     folder: Path
     points: Points
     maps: bool
+    experiment: Experiment
 
 
-def instrument(path: Path, *, maps: bool = True) -> Instrumented:
+def instrument(
+    path: Path,
+    *,
+    maps: bool = True,
+    measured: bool = True,
+    planned: Callable[[Points], Experiment] = no_experiment,
+) -> Instrumented:
     """Reads a file and adds measurements where its annotations say what is what.
 
     Functions stay functions and gain outputs, so that ONNX Runtime optimises the rest as it
@@ -46,13 +56,26 @@ def instrument(path: Path, *, maps: bool = True) -> Instrumented:
     Args:
         path: A file written by the exporter, folded or flat.
         maps: Also return attention maps.
+        measured: False for a copy that is edited and not watched.
+        planned: Says what to change, given what is there; it is changed before anything is
+            measured, so that what is measured is what happens.
 
     Raises:
-        UsageError: The file has no annotations, or attentions unlike diffusers'.
+        UsageError: The file has no annotations, or attentions unlike diffusers'; or what
+            ``planned`` raises.
     """
     model = load_graph(path)
     points = find_points(model)
     scopes = Scopes(model)
+    experiment = planned(points)
+    experiment.apply(scopes)
+    if measured:
+        _measure(scopes, points, maps)
+    content = bytes(ir.to_proto(model).SerializeToString())
+    return Instrumented(content, path.parent, points, maps, experiment)
+
+
+def _measure(scopes: Scopes, points: Points, maps: bool) -> None:
     for index, block in enumerate(points.blocks):
         node, scope = scopes.at(block.node)
         found = measures.moments(scope, node.outputs[0])
@@ -64,8 +87,6 @@ def instrument(path: Path, *, maps: bool = True) -> Instrumented:
         node, scope = scopes.at(points.embedding.node)
         vector = scope.op("Cast", [node.outputs[0]], to=ir.DataType.FLOAT)
         scopes.lift(vector, scope, EMBEDDING)
-    content = bytes(ir.to_proto(model).SerializeToString())
-    return Instrumented(content, path.parent, points, maps)
 
 
 def _residuals(scopes: Scopes, points: Points) -> None:
