@@ -16,6 +16,7 @@ from exporter.sample.options import parser
 from exporter.terminal import StageDisplay, run
 
 if TYPE_CHECKING:
+    from exporter.sample.importance.run import ImportanceReport
     from exporter.sample.plan import RecordRequest
     from exporter.sample.record import RecordReport
     from exporter.sample.sweep import SweepReport
@@ -38,6 +39,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> list[str]:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours is shown
     with StageDisplay(console, quiet=arguments.quiet) as display:
         display.start("imports")
+        from exporter.sample.importance.run import importance
         from exporter.sample.record import record  # seconds of torch: -h should not wait
         from exporter.sample.sweep import sweep
 
@@ -47,18 +49,26 @@ def _run(arguments: argparse.Namespace, console: Console) -> list[str]:
             if request.wishes:
                 raise UsageError("--sweep with an experiment", "one of them")
             return _sweep_lines(sweep(request, arguments.sweep, display.progress))
+        if arguments.importance is not None:
+            found = importance(request, arguments.importance, display.progress)
+            return _importance_lines(found)
         return _record_lines(record(request, display.progress))
 
 
 def _target(arguments: argparse.Namespace) -> Path:
     """The file to write, refused before any work where it cannot be."""
+    if arguments.importance is not None and arguments.sweep is not None:
+        raise UsageError("--importance with --sweep", "one of them")
     kind = "sweep" if arguments.sweep is not None else "recording"
+    suffix = ".safetensors"
+    if arguments.importance is not None:
+        kind, suffix = "importance", ".json"
     model: Path = arguments.model
     if not model.name:
         raise UsageError(f"there is no file {model}", "an .onnx written by python -m exporter")
-    target: Path = arguments.output or model.with_name(f"{model.stem}.{kind}.safetensors")
-    if target.suffix != ".safetensors":
-        raise TargetError(f"{target.name} as output", "a name that ends in .safetensors")
+    target: Path = arguments.output or model.with_name(f"{model.stem}.{kind}{suffix}")
+    if target.suffix != suffix:
+        raise TargetError(f"{target.name} as output", f"a name that ends in {suffix}")
     if not target.parent.is_dir():
         raise TargetError(f"there is no folder {target.parent}", do="create it")
     if target.is_dir() or target.resolve() == model.with_suffix(".safetensors").resolve():
@@ -123,6 +133,22 @@ def _record_lines(report: RecordReport) -> list[str]:
             + ("" if same else f" by up to {report.largest_difference:.2g}")
         )
     return lines
+
+
+def _importance_lines(report: ImportanceReport) -> list[str]:
+    count, most = len(report.table.plan["prompts"]), report.table.ranked[:3]
+    resumed = f", {report.resumed} of them measured before" if report.resumed else ""
+    return [
+        f"{', '.join(map(str, report.files))}",
+        f"{count} prompts, {len(report.table.parts)} parts, "
+        f"{count * len(report.table.parts)} images{resumed}",
+        *(
+            f"{part.wish.kind}:{part.wish.place} off: the image changes by {part.image:.0%}, "
+            f"the prediction most at step {part.step}"
+            for part in most
+        ),
+        f"time: {report.seconds:.1f} s; peak memory {report.peak_memory / 1e9:.2f} GB",
+    ]
 
 
 def _sweep_lines(report: SweepReport) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import onnx_ir as ir
 
@@ -14,6 +15,8 @@ from exporter.sample.experiments.edit import Experiment, no_experiment
 from exporter.sample.find import find_points
 from exporter.sample.points import Points
 from exporter.sample.scope import Scopes
+
+Measured = Literal["all", "maps", "nothing"]
 
 OUT = "out_sample"
 EMBEDDING = "watch.embedding"
@@ -44,7 +47,7 @@ def instrument(
     path: Path,
     *,
     maps: bool = True,
-    measured: bool = True,
+    measured: Measured = "all",
     planned: Callable[[Points], Experiment] = no_experiment,
 ) -> Instrumented:
     """Reads a file and adds measurements where its annotations say what is what.
@@ -56,7 +59,8 @@ def instrument(
     Args:
         path: A file written by the exporter, folded or flat.
         maps: Also return attention maps.
-        measured: False for a copy that is edited and not watched.
+        measured: ``maps`` for attention maps alone, ``nothing`` for a copy that is edited and
+            not watched.
         planned: Says what to change, given what is there; it is changed before anything is
             measured, so that what is measured is what happens.
 
@@ -69,8 +73,10 @@ def instrument(
     scopes = Scopes(model)
     experiment = planned(points)
     experiment.apply(scopes)
-    if measured:
+    if measured == "all":
         _measure(scopes, points, maps)
+    elif measured == "maps":
+        _attentions(scopes, points, maps)
     content = bytes(ir.to_proto(model).SerializeToString())
     return Instrumented(content, path.parent, points, maps, experiment)
 

@@ -57,7 +57,8 @@ def parser() -> argparse.ArgumentParser:
         type=Path,
         nargs="?",
         metavar="OUT.safetensors",
-        help="the recording (default: UNET.recording.safetensors, beside the model)",
+        help="the recording (default: UNET.recording.safetensors, beside the model); with "
+        "--importance the table, a .json",
     )
     _loop_options(made)
     _text_options(made)
@@ -180,6 +181,13 @@ def _recording_options(parser: argparse.ArgumentParser) -> None:
         "--compare",
         action="store_true",
         help="run the file as it is first: states the overhead and compares every bit",
+    )
+    group.add_argument(
+        "--importance",
+        type=Path,
+        metavar="PROMPTS.txt",
+        help="no recording: switches off every skip, attention and block in turn, for each "
+        "line of a file, and writes a table of what each one is for (OUT.json, .md, .svg)",
     )
     group.add_argument(
         "--sweep",

@@ -138,7 +138,7 @@ def _unmeasured(watched: Instrumented, path: Path) -> Instrumented | None:
     """The copy of an experiment without measurements; None where nothing is changed."""
     if not watched.experiment:
         return None
-    return instrument(path, measured=False, planned=lambda _: watched.experiment)
+    return instrument(path, measured="nothing", planned=lambda _: watched.experiment)
 
 
 def _save_image(pixels: Array, file: Path) -> None:

@@ -28,22 +28,32 @@ def answer(
         if wish.place == "uncond":
             return torch.cat([factor * uncond + (1 - factor) * cond, cond])
         return torch.cat([uncond, factor * cond + (1 - factor) * uncond])
-    if wish.kind == "word":
+    if wish.kind == "word" and not wish.factors[0]:
         return call(unet, {**fed, "encoder_attention_mask": _mask(wish, text)})
     with changed(unet, wish, text):
         return call(unet, fed)
 
 
 def _mask(wish: Wish, text: Text) -> torch.Tensor:
-    """diffusers' own: 2-D says what is kept, 3-D is added to the scores."""
-    tokens, factor = list(text.find(wish.place, "")), wish.factors[0]
-    if not factor:
-        kept = torch.ones(text.rows, text.tokens)
-        kept[-1, tokens] = 0
-        return kept
+    """diffusers' own: what is kept of every row."""
+    kept = torch.ones(text.rows, text.tokens)
+    kept[-1, list(text.find(wish.place, ""))] = 0
+    return kept
+
+
+def _louder(unet: Any, wish: Wish, text: Text) -> list[Any]:
+    """A bias on the scores of every cross-attention, as its own argument takes one."""
     bias = torch.zeros(text.rows, 1, text.tokens)
-    bias[-1, :, tokens] = math.log(factor)
-    return bias
+    bias[-1, :, list(text.find(wish.place, ""))] = math.log(wish.factors[0])
+
+    def hook(_: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        return args, {**kwargs, "attention_mask": bias}
+
+    return [
+        module.register_forward_pre_hook(hook, with_kwargs=True)
+        for name, module in unet.named_modules()
+        if name.endswith("attn2")
+    ]
 
 
 def _swap(unet: Any, one: list[int], other: list[int]) -> list[Any]:
@@ -70,6 +80,8 @@ def changed(unet: Any, wish: Wish, text: Text) -> Iterator[None]:
     factor = wish.factors[0] if wish.factors else 0.0
     if wish.kind == "skip":
         hooks = _skip(unet, int(wish.place), factor)
+    elif wish.kind == "word":
+        hooks = _louder(unet, wish, text)
     elif wish.kind == "swap":
         one, other = (list(text.find(word, "")) for word in wish.place.split(","))
         hooks = _swap(unet, one, other)
