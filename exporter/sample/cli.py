@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from exporter.errors import TargetError, UsageError
+from exporter.sample.follow import tell, unfollowed
 from exporter.sample.options import parser
 from exporter.terminal import StageDisplay, run
 
@@ -27,7 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
 
     def work(console: Console) -> int:
-        for line in _run(arguments, console):
+        lines = _run(arguments, console)
+        for line in () if arguments.follow else lines:
             Console().print(line, markup=False, highlight=False, soft_wrap=True)
         return 0
 
@@ -52,7 +54,12 @@ def _run(arguments: argparse.Namespace, console: Console) -> list[str]:
         if arguments.importance is not None:
             found = importance(request, arguments.importance, display.progress)
             return _importance_lines(found)
-        return _record_lines(record(request, display.progress))
+        follow = tell(_say) if arguments.follow else unfollowed
+        return _record_lines(record(request, display.progress, follow))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
 
 
 def _target(arguments: argparse.Namespace) -> Path:
@@ -96,6 +103,7 @@ def _request(arguments: argparse.Namespace, target: Path) -> RecordRequest:
         vae=arguments.vae,
         image=arguments.image,
         maps=arguments.maps,
+        heads=arguments.heads,
         compare=arguments.compare,
         provider=arguments.provider,
         wishes=tuple(arguments.wishes),

@@ -33,6 +33,7 @@ class Instrumented:
             ``residual``, ``injection``, ``skip``, ``entropy`` and ``map`` (both of
             ``points.attentions``) likewise.
         maps: Whether ``map`` outputs are there.
+        heads: Whether ``heads`` outputs, the same of each head, are there.
         experiment: What was changed, and what it is fed.
     """
 
@@ -40,6 +41,7 @@ class Instrumented:
     folder: Path
     points: Points
     maps: bool
+    heads: bool
     experiment: Experiment
 
 
@@ -47,6 +49,7 @@ def instrument(
     path: Path,
     *,
     maps: bool = True,
+    heads: bool = False,
     measured: Measured = "all",
     planned: Callable[[Points], Experiment] = no_experiment,
 ) -> Instrumented:
@@ -59,6 +62,7 @@ def instrument(
     Args:
         path: A file written by the exporter, folded or flat.
         maps: Also return attention maps.
+        heads: Also return those of each head.
         measured: ``maps`` for attention maps alone, ``nothing`` for a copy that is edited and
             not watched.
         planned: Says what to change, given what is there; it is changed before anything is
@@ -74,21 +78,21 @@ def instrument(
     experiment = planned(points)
     experiment.apply(scopes)
     if measured == "all":
-        _measure(scopes, points, maps)
-    elif measured == "maps":
-        _attentions(scopes, points, maps)
+        _measure(scopes, points)
+    if measured in ("all", "maps"):
+        _attentions(scopes, points, maps=maps, heads=heads)
     content = bytes(ir.to_proto(model).SerializeToString())
-    return Instrumented(content, path.parent, points, maps, experiment)
+    return Instrumented(content, path.parent, points, maps, heads, experiment)
 
 
-def _measure(scopes: Scopes, points: Points, maps: bool) -> None:
+def _measure(scopes: Scopes, points: Points) -> None:
+    """Everything but attention."""
     for index, block in enumerate(points.blocks):
         node, scope = scopes.at(block.node)
         found = measures.moments(scope, node.outputs[0])
         scopes.lift(found, scope, f"watch.block.{index}")
     _residuals(scopes, points)
     _arrivals(scopes, points)
-    _attentions(scopes, points, maps)
     if points.embedding is not None:
         node, scope = scopes.at(points.embedding.node)
         vector = scope.op("Cast", [node.outputs[0]], to=ir.DataType.FLOAT)
@@ -121,10 +125,12 @@ def _arrivals(scopes: Scopes, points: Points) -> None:
         scopes.lift(measures.column(scope, [added, trunk]), scope, f"watch.{kind}.{index}")
 
 
-def _attentions(scopes: Scopes, points: Points, maps: bool) -> None:
+def _attentions(scopes: Scopes, points: Points, *, maps: bool, heads: bool) -> None:
     for index, attention in enumerate(points.attentions):
         node, scope = scopes.at(attention.node)
         p = measures.probabilities(scope, node, attention.heads)
         scopes.lift(measures.entropy(scope, p), scope, f"watch.entropy.{index}")
         if maps:
             scopes.lift(measures.token_maps(scope, p), scope, f"watch.map.{index}")
+        if heads:
+            scopes.lift(measures.head_maps(scope, p), scope, f"watch.heads.{index}")

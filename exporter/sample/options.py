@@ -177,10 +177,17 @@ def _recording_options(parser: argparse.ArgumentParser) -> None:
         default="float16",
         help="how attention maps are stored; they are most of the file (default: float16)",
     )
+    group.add_argument("--heads", action="store_true", help="keep the maps of each head too")
     group.add_argument(
         "--compare",
         action="store_true",
         help="run the file as it is first: states the overhead and compares every bit",
+    )
+    group.add_argument(
+        "--follow",
+        action="store_true",
+        help="for another program: a line of JSON on stdout for every evaluation, with the "
+        "file that holds it already (docs/RECORDING.md)",
     )
     group.add_argument(
         "--importance",

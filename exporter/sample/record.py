@@ -19,6 +19,7 @@ from exporter.runtime.session import Array
 from exporter.sample.decode import Decoder
 from exporter.sample.experiments.plan import Ground, plan_experiment
 from exporter.sample.experiments.wish import Wish
+from exporter.sample.follow import OnGrowth, unfollowed
 from exporter.sample.instrument import Instrumented, instrument
 from exporter.sample.layout import describe_points, describe_run, sampling_tensors
 from exporter.sample.model import read_model
@@ -72,12 +73,17 @@ class RecordReport:
         return self.seconds_step / self.seconds_plain - 1
 
 
-def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordReport:
+def record(
+    request: RecordRequest,
+    on_progress: OnProgress = quiet,
+    on_growth: OnGrowth = unfollowed,
+) -> RecordReport:
     """Samples one image with a file, and writes down what happens inside.
 
     Args:
         request: What to run and where to write.
         on_progress: Told of every stage.
+        on_growth: Told how far the recording can be read.
 
     Raises:
         UsageError: Arguments that do not fit the model or one another, or an experiment on
@@ -92,8 +98,12 @@ def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordRep
     plan = make_plan(request, model)
     decoder = Decoder(request.vae, model.latent_channels) if request.vae else None
     ground = Ground(plan.prompt, plan.rows, plan.loop.evaluations)
-    planned = partial(plan_experiment, request.wishes, ground)
-    watched = instrument(model.path, maps=request.maps != "none", planned=planned)
+    watched = instrument(
+        model.path,
+        maps=request.maps != "none",
+        heads=request.heads,
+        planned=partial(plan_experiment, request.wishes, ground),
+    )
     tensors = sampling_tensors(
         plan,
         watched,
@@ -111,12 +121,13 @@ def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordRep
     if watched.experiment:
         metadata["experiments"] = watched.experiment.to_json()
     with Recording(request.target, tensors, metadata) as recording:
-        run = Run(plan, recording, request.provider, on_progress)
+        run = Run(plan, recording, request.provider, on_progress, on_growth)
         plain = run.plain(_unmeasured(watched, model.path)) if request.compare else None
         seen = run.watched(watched, decoder, compare=request.compare)
         if request.image and decoder:
             last = torch.from_numpy(recording.get("latents", plan.loop.evaluations).copy())
             _save_image(decoder(last[None]), request.image)
+    on_growth(request.target, plan.loop.evaluations, plan.loop.evaluations)
     return RecordReport(
         target=request.target,
         nbytes=recording.nbytes,
