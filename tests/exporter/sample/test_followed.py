@@ -14,7 +14,7 @@ from exporter.errors import UsageError
 from exporter.sample.plan import RecordRequest
 from exporter.sample.record import record
 from tests.exporter.sample.tinysd import read
-from viewer.model.recording import read_recording
+from viewer.model.recording import Recording, read_recording
 from viewer.serve.order import read_order
 from viewer.serve.sampling import Sampler
 
@@ -72,10 +72,28 @@ def test_the_viewer_orders_runs_of_the_real_command(
         recording = read_recording(sampler.file(1))
         assert recording.shapes["preview"] == (2, 64, 64, 3)
         assert recording.metadata["run"]["seed"] == 3
+        switched = _switches(recording)
+        sampler.begin(read_order({**good, **switched}, 1))
+        assert _over(sampler)["error"] == ""
+        done = read_recording(sampler.file(2)).metadata["experiments"]
+        assert [(one["kind"], one["factors"]) for one in done] == [
+            *(("skip", [0.0]), ("time", [0.0])),
+            *(("cross", [0.5]), ("self", [0.5])),
+        ]
         sampler.begin(read_order({**good, "scheduler": "quick"}, 1))
         assert "quick" in _over(sampler)["error"]
     finally:
         sampler.close()
+
+
+def _switches(recording: Recording) -> dict[str, list[str]]:
+    """As viewer/web/page/switches.js writes what was clicked on the map."""
+    skip, time = recording.listed("skips")[0], recording.listed("injections")[0]
+    attention = recording.listed("attentions")[0]["module"].partition(".transformer_")[0]
+    return {
+        "without": [f"skip:{skip['id']}", f"time:{time['module']}"],
+        "scale": [f"cross:{attention}=0.5", f"self:{attention}=0.5"],
+    }
 
 
 def _over(sampler: Sampler) -> dict[str, object]:
