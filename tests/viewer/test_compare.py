@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import onnx
 import pytest
 
@@ -68,3 +73,62 @@ def test_a_file_that_is_too_short_is_said(atlas, tmp_path):
     found = weights(atlas, short)
     assert found["equal"] == 0
     assert "ends before" in found["unreadable"][0][1]
+
+
+def numbers(atlas, weight):
+    content = Path(atlas.file.path).with_suffix(".data").read_bytes()
+    return np.frombuffer(content, "<f4", math.prod(weight.shape), weight.offset)
+
+
+def test_how_far_weights_moved(atlas, tmp_path):
+    other = read(build(tmp_path / "other.onnx", seed=1))
+    found = {one["path"]: one for one in weights(atlas, other)["moved"]}
+    a, b = (one.tree.by_path["conv_in"].weights[0] for one in (atlas, other))
+    x, y = numbers(atlas, a), numbers(other, b)
+    one = found["conv_in"]
+    assert one["different"]
+    assert one["norm"] == pytest.approx(np.linalg.norm(x.astype(float)))
+    assert one["change"] == pytest.approx(np.linalg.norm(y.astype(float) - x))
+    at = int(np.argmax(np.abs(y - x)))
+    assert one["largest"] == (np.unravel_index(at, a.shape), x[at], y[at])
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kind", "rounding"),
+    [("FLOAT16", "<f2", 2**-11), ("BFLOAT16", "bf16", 2**-8), ("DOUBLE", "<f8", 1e-12)],
+)
+def test_checkpoints_of_two_types_are_compared(atlas, tmp_path, dtype, kind, rounding):
+    other = read(build(tmp_path / "other.onnx"))
+    a = atlas.tree.by_path["conv_in"].weights[0]
+    x = numbers(atlas, a)
+    bits = (x.view("<u4") >> 16).astype("<u2") if kind == "bf16" else x.astype(kind)
+    (tmp_path / "other.data").write_bytes(bits.tobytes())
+    b = replace(a, location="other.data", offset=0, dtype=dtype, length=bits.nbytes)
+    found = moved((atlas, other), (a, b))
+    assert not found.equal
+    assert found.change <= rounding * found.norm
+    if kind != "<f8":
+        assert found.change > 0
+
+
+def test_what_is_not_finite_has_no_distance(atlas, tmp_path):
+    other = read(build(tmp_path / "other.onnx"))
+    weight = other.tree.by_path["conv_in"].weights[0]
+    data = tmp_path / "other.data"
+    content = bytearray(data.read_bytes())
+    content[weight.offset : weight.offset + 4] = np.float32("nan").tobytes()
+    data.write_bytes(content)
+    found = moved((atlas, other), (atlas.tree.by_path["conv_in"].weights[0], weight))
+    assert (found.equal, found.change, found.largest) == (False, None, None)
+
+
+def test_a_small_constant_that_differs_is_shown_by_its_value(atlas, tmp_path):
+    path = build(tmp_path / "changed.onnx")
+    model = onnx.load(path, load_external_data=False)
+    function = next(f for f in model.functions if f.domain == "unet.time_embedding")
+    constant = next(node for node in function.node if node.op_type == "Constant")
+    constant.attribute[0].t.CopyFrom(onnx.helper.make_tensor("axes", 7, [2], [1, 0]))
+    path.write_bytes(model.SerializeToString())
+    (found,) = compare(atlas, read(path))["nodes"].values()
+    (values,) = found["facts"].values()
+    assert [list(one.values()) for one in values] == [[[0, 1]], [[1, 0]]]

@@ -13,7 +13,7 @@ from tests.viewer.tiny import build
 from viewer.model.atlas import Atlas, read
 from viewer.model.flows import with_costs
 from viewer.model.sizes import Nominal
-from viewer.serve import netron
+from viewer.serve import netron, pages
 from viewer.serve.server import Server
 from viewer.serve.shown import Shown
 
@@ -177,7 +177,8 @@ def test_an_odd_size_shows_where_the_skip_decides(home):
     assert "size" not in home.url
 
 
-def counted(page) -> dict:
+def counted(page):
+    """FLOPs of every node as the page counts them, at its own size and at an odd one."""
     return page.evaluate(
         """async () => {
           const { Atlas } = await import('/web/page/atlas.js');
@@ -202,6 +203,29 @@ def test_flops_and_memory_follow_the_size_as_python_counts_them(home, atlas: Atl
     scores, operand = 4 * 2 * 2 * (33 * 35) ** 2, 4 * 2 * 8 * 33 * 35
     assert scores + 3 * operand <= found["odd"]["memory"]["values"] <= scores + 9 * operand
     assert found["odd"]["memory"]["weights"] == found["own"]["memory"]["weights"] > 4000
+
+
+@pytest.mark.parametrize(
+    ("module", "right", "wrong"),
+    [
+        ("counting.js", "=> 2 * elements(out) *", "=> elements(out) *"),
+        ("counting.js", "4 * query[0]", "2 * query[0]"),
+        ("numbers.js", "Math.ceil(", "Math.floor("),
+    ],
+)
+def test_a_wrong_count_is_caught(home, atlas, module, right, wrong):
+    page = home.context.new_page()
+    page.goto(home.url.partition("#")[0] + "web/page/icon.svg")
+    source = (pages.WEB / "page" / module).read_text()
+    assert right in source
+    kind = "text/javascript"
+    page.route(
+        f"**/{module}",
+        lambda route: route.fulfill(body=source.replace(right, wrong), content_type=kind),
+    )
+    tree = with_costs(atlas.tree, Nominal(batch=2, height=33, width=35, tokens=5))
+    assert counted(page)["odd"]["flops"] != [node.flops or 0 for node in tree.nodes]
+    page.close()
 
 
 def test_the_size_is_in_the_address(home):
@@ -290,7 +314,9 @@ CUT = """() => [...document.querySelectorAll('.map text')].filter((one) => {
   const [a, b] = [one, one.ownerSVGElement].map((it) => it.getBoundingClientRect());
   return a.left < b.left - 1 || a.right > b.right + 1;
 }).map((one) => one.textContent)"""
-TABS = ["ask", "about", "attention", "time", "shapes", "trace", "parity"]
+SIZES = """() => [...document.querySelectorAll('.map text')].map((one) =>
+  parseFloat(getComputedStyle(one).fontSize) * one.getCTM().a)"""
+TABS = ["ask", "about", "attention", "time", "shapes", "trace", "sample", "parity"]
 
 
 @pytest.mark.parametrize("tab", TABS)
@@ -321,12 +347,23 @@ def test_text_on_the_map_keeps_its_size(phone, width):
         "() => { const map = document.querySelector('svg.map'); return Math.abs("
         "map.getBoundingClientRect().width / map.viewBox.baseVal.width - 1) < 0.05; }"
     )
-    sizes = phone.evaluate(
-        """() => [...document.querySelectorAll('.map text')].map((one) =>
-          parseFloat(getComputedStyle(one).fontSize) * one.getCTM().a)"""
-    )
-    assert min(sizes) >= 11.4
+    assert min(phone.evaluate(SIZES)) >= 11.4
     phone.set_viewport_size({"width": 390, "height": 844})
+
+
+def test_what_is_wrong_on_a_phone_is_caught(phone):
+    def broken(place, name, value):
+        act = "([place, name, value]) => document.querySelector(place).style[name] = value"
+        phone.evaluate(act, [place, name, value])
+
+    broken(".map .word", "fontSize", "8px")
+    assert min(phone.evaluate(SIZES)) < 11.4
+    broken(".question", "minHeight", "20px")
+    assert len(phone.evaluate(SMALL)) == 1
+    broken(".map .name", "fontSize", "90px")
+    assert len(phone.evaluate(CUT)) == 1
+    phone.reload()
+    phone.wait_for_selector("html[data-ready]")
 
 
 def test_measured_time_tints_the_map(eyes, tiny, atlas):

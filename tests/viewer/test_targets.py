@@ -23,7 +23,7 @@ from viewer.errors import TargetError
 from viewer.replay import cli as replay
 from viewer.targets import Target, guard
 
-READ = {"model", "other", "report", "profile", "recording"}
+READ = {"model", "other", "report", "profile", "recording", "pipeline"}
 COMMANDS = {
     "viewer": (
         cli,
