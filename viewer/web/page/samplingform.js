@@ -74,7 +74,7 @@ export class SamplingForm {
       labelled("Seed", this.seed),
       labelled("Steps", this.steps),
       labelled("Guidance", this.guidance),
-      labelled("Scheduler", this.scheduler),
+      labelled("Scheduler", this.scheduler, "broad"),
       two ? labelled("Model", this.model) : null,
       el(
         "div",
