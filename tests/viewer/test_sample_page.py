@@ -6,7 +6,6 @@ import os
 import re
 from contextlib import suppress
 
-import numpy as np
 import pytest
 from playwright.sync_api import expect
 
@@ -232,7 +231,7 @@ def test_a_recorded_run_is_on_the_page_without_sampling(eyes, atlas, tmp_path):
 
 
 @pytest.mark.parametrize("width", [390, 1024, 1440])
-def test_every_width(sampled, width):
+def test_every_width(sampled, width, tmp_path):
     sampled.set_viewport_size({"width": width, "height": 844})
     run(sampled)
     run(sampled, button="Sample beside it", number=2, seed=1)
@@ -250,4 +249,8 @@ def test_every_width(sampled, width):
             ".map((one) => one.textContent || one.ariaLabel)"
         )
         assert small == []
-    assert np.isfinite(sampled.locator(".shot-frame").first.bounding_box()["width"])
+    pictures = set()
+    for theme in ("light", "dark"):
+        sampled.emulate_media(color_scheme=theme)
+        pictures.add(sampled.screenshot(path=tmp_path / f"sample-{width}-{theme}.png"))
+    assert len(pictures) == 2
