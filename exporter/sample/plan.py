@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from exporter.conditions.controlnet import is_control
 from exporter.conditions.residuals import is_residual
 from exporter.denoising.conditions import AESTHETIC, VAE_SCALE, guidance_embedding, time_ids
 from exporter.denoising.loop import Loop
@@ -97,12 +98,12 @@ class Plan:
         return {**made, **self._residuals_off()}
 
     def _residuals_off(self) -> dict[str, torch.Tensor]:
-        """Zeros for what a ControlNet or an adapter would add: the image as without one."""
+        """Zeros for what a ControlNet or an adapter adds, or its strength: as without one."""
         sizes = with_halves({"B": len(self.rows), "H": self.height, "W": self.width})
         return {
             name: torch.zeros([sizes[dim] if isinstance(dim, str) else dim for dim in shape])
             for name, shape in self.model.inputs.items()
-            if is_residual(name)
+            if is_residual(name) or is_control(name)
         }
 
     def _condition(self, name: str, row: str) -> torch.Tensor:
