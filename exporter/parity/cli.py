@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from exporter.disk import write_text
-from exporter.errors import TargetError, UsageError
+from exporter.errors import UsageError
+from exporter.parts import parts_of_file, parts_of_folder
+from exporter.targets import JUNIT, MARKDOWN, PARITY_REPORT, SVG, Target, guard
 from exporter.terminal import Parser, StageDisplay, run
 
 if TYPE_CHECKING:
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from exporter.types import OnProgress, Source
 
 SCHEDULERS = ("ddim", "pndm", "euler", "dpm++")
-REPORTS = ("report", "junit", "markdown", "plot")
 
 EPILOG = """\
 examples:
@@ -104,10 +105,8 @@ def _guard(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--trajectory {arguments.trajectory}", "1 step or more")
     if arguments.plot and not arguments.trajectory:
         raise UsageError("--plot without --trajectory", do="say how many steps to draw")
-    for option in REPORTS:
-        path = getattr(arguments, option)
-        if path is not None and not path.absolute().parent.is_dir():
-            raise TargetError(f"--{option} {path}: no folder {path.parent}")
+    inputs = [*parts_of_file(arguments.file), *parts_of_folder(arguments.model)]
+    guard(_parser(), arguments, inputs)
 
 
 def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgress) -> Source:
@@ -290,15 +289,20 @@ def _trajectory_options(parser: argparse.ArgumentParser) -> None:
         metavar="CASE",
         help="images, latent size, tokens (default: B1H32W32S77)",
     )
-    group.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the drift")
+    group.add_argument("--plot", type=Target(SVG), metavar="FILE.svg", help="draw the drift")
 
 
 def _report_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reports")
     group.add_argument(
-        "--report", type=Path, metavar="FILE.json", help="schema: docs/report.schema.json"
+        "--report",
+        type=Target(PARITY_REPORT),
+        metavar="FILE.json",
+        help="schema: docs/report.schema.json",
     )
-    group.add_argument("--junit", type=Path, metavar="FILE.xml")
-    group.add_argument("--markdown", type=Path, metavar="FILE.md", help="for a CI summary")
+    group.add_argument("--junit", type=Target(JUNIT), metavar="FILE.xml")
+    group.add_argument(
+        "--markdown", type=Target(MARKDOWN), metavar="FILE.md", help="for a CI summary"
+    )
     group.add_argument("--quiet", action="store_true", help="no progress")
     group.add_argument("--debug", action="store_true", help="show tracebacks")

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from exporter.errors import TargetError, UsageError
+from exporter.parts import parts_of_file, parts_of_folder
 from exporter.shipped import shipped_folder
+from exporter.targets import PNG, RECORDING, Target, guard
 from exporter.terminal import Parser, StageDisplay, run
 
 if TYPE_CHECKING:
@@ -78,13 +80,26 @@ def _target(arguments: argparse.Namespace) -> Path:
     if not model.name:
         raise UsageError(f"there is no file {model}", "an .onnx written by python -m exporter")
     target: Path = arguments.output or model.with_name(f"{model.stem}.{kind}.safetensors")
+    arguments.output = target
+    guard(_parser(), arguments, _inputs(arguments))
     if target.suffix != ".safetensors":
         raise TargetError(f"{target.name} as output", "a name that ends in .safetensors")
-    if not target.parent.is_dir():
-        raise TargetError(f"there is no folder {target.parent}", do="create it")
-    if target.is_dir() or target.resolve() == model.with_suffix(".safetensors").resolve():
-        raise TargetError(f"{target} is a folder or the model's own weights")
     return target
+
+
+def _inputs(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+    """Every file that a recording is made from."""
+    yield from parts_of_file(arguments.model)
+    if arguments.embeddings:
+        yield "the embeddings", arguments.embeddings
+    folders = {
+        "the pipeline": arguments.pipeline,
+        "the text encoder": arguments.text_encoder,
+        "the VAE": arguments.vae,
+        "the scheduler's config": arguments.scheduler,
+    }
+    for what, folder in folders.items():
+        yield from parts_of_folder(folder, what)
 
 
 def _request(arguments: argparse.Namespace, target: Path) -> RecordRequest:
@@ -170,7 +185,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "output",
-        type=Path,
+        type=Target(RECORDING),
         nargs="?",
         metavar="OUT.safetensors",
         help="the recording (default: UNET.recording.safetensors, beside the model)",
@@ -247,7 +262,9 @@ def _text_options(parser: argparse.ArgumentParser) -> None:
 
 def _recording_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the recording")
-    group.add_argument("--image", type=Path, metavar="FILE.png", help="the image, decoded")
+    group.add_argument(
+        "--image", type=Target(PNG), metavar="FILE.png", help="the image, decoded"
+    )
     group.add_argument(
         "--vae", type=_pipeline, metavar="DIR", help="decode a small preview of every step"
     )

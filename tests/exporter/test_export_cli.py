@@ -15,6 +15,7 @@ from rich.console import Console
 
 import exporter.cli
 from exporter.parity import ask
+from exporter.targets import EXPORT_REPORT, ONNX
 from exporter.terminal import StageDisplay
 from exporter.types import Progress, StageRecord
 from exporter.weights.unet import load_unet
@@ -58,6 +59,8 @@ def test_a_proven_export(run, linked):
     for row in ("nodes", "roles", "weights", "parity", "seconds", "peak memory"):
         assert row in out
     assert "passed 3 cases on" in out
+    assert EXPORT_REPORT.holds(report)  # so that it may be written again
+    assert ONNX.holds(linked / "unet.onnx")
     values = json.loads(report.read_text())
     assert values["parity"]["verdict"] == "passed"
     assert values["target"] == str(linked / "unet.onnx")

@@ -13,12 +13,14 @@ from safetensors.numpy import load_file
 from exporter.errors import UsageError
 from exporter.sample.plan import RecordRequest
 from exporter.sample.sweep import sweep
+from exporter.targets import RECORDING
 
 
 def test_embedding_and_injections(folded: Path, make_unet: Any, tmp_path: Path) -> None:
     target = tmp_path / "time.safetensors"
     report = sweep(RecordRequest(folded, target), 5)
     assert (report.timesteps, report.injections) == (5, 11)
+    assert RECORDING.holds(target)  # so that it may be written again
     found, unet = load_file(target), make_unet()
     times = torch.linspace(0, 999, 5)
     np.testing.assert_array_equal(found["timestep"], times)
