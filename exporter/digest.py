@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import AttributeProto as Attribute
 from onnx import TensorProto as Tensor
 
 from exporter import metadata as meta
 from exporter.errors import UsageError
+from exporter.runtime.loading import load_proto
 
 ABOUT = tuple(
     meta.PREFIX + key
@@ -41,11 +41,11 @@ def digests(path: Path) -> dict[str, Any]:
     """
     graph = _Graph()
     try:
-        graph.model(onnx.load(path, "protobuf", load_external_data=False))
+        graph.model(load_proto(path))
         places = sorted(graph.locations)
         weights = {name: weights_digest(path.parent / name) for name in places}
-    except (DecodeError, ValueError, OSError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", "an .onnx file") from error
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from error
     return {"graph": f"sha256:{graph.sum.hexdigest()}", "weights": weights}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
-from exporter.runtime.loading import load_graph
+from exporter.runtime.loading import load_graph, understood
 from exporter.sample import measures
 from exporter.sample.find import find_points
 from exporter.sample.points import Points
@@ -50,6 +50,11 @@ def instrument(path: Path, *, maps: bool = True) -> Instrumented:
     Raises:
         UsageError: The file has no annotations, or attentions unlike diffusers'.
     """
+    with understood(path):
+        return _instrumented(path, maps)
+
+
+def _instrumented(path: Path, maps: bool) -> Instrumented:
     model = load_graph(path)
     points = find_points(model)
     scopes = Scopes(model)

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from exporter.digest import digests
-from tests.viewer.tiny import build
+from tests.viewer.tiny import build, sign
 from viewer import load
 from viewer.model.digest import graph_digest, weights_digest
 from viewer.model.file import read
@@ -217,9 +217,9 @@ def test_the_format_is_as_described(tmp_path):
 
 def signed(path: Path) -> None:
     model = onnx.load(path, "protobuf", load_external_data=False)
-    parity = json.dumps({"verdict": "passed", "digest": digests(path)})
-    model.metadata_props.add(key="atlas.parity", value=parity)
+    model.metadata_props.add(key="atlas.parity", value='{"verdict": "passed"}')
     path.write_bytes(model.SerializeToString())
+    sign(path)
 
 
 def test_proven_only_as_long_as_nothing_is_changed(file):

@@ -96,7 +96,10 @@ def test_weights_are_never_read(atlas, tiny, tmp_path):
     lonely.write_bytes(tiny.read_bytes())
     found = read(lonely)
     assert found.params == atlas.params
-    assert found.missing == ("external data at 'tiny.data' is missing",)
+    assert found.missing == (
+        "That parity passed is claimed, and its weights are not here.",
+        "external data at 'tiny.data' is missing",
+    )
 
 
 def test_payload_is_plain_json(atlas):

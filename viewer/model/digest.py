@@ -89,7 +89,7 @@ def departure(file: ModelFile, claimed: object) -> str:
             return "the weights were changed since"
     except LocationError:
         return "its weights are not here"
-    except (OSError, ValueError):
+    except (OSError, TypeError, ValueError):  # a name that is no text
         return "the file cannot be compared with it"
     return ""
 

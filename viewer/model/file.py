@@ -16,6 +16,7 @@ import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from viewer.errors import LocationError, ModelError, cause
+from viewer.model.text import make_legible
 from viewer.model.weightless import without_weights
 
 
@@ -84,6 +85,7 @@ def read(path: Path, max_nodes: int = MAX_NODES) -> ModelFile:
         proto = onnx.ModelProto.FromString(content)
     except DecodeError as error:
         raise ModelError(f"{path} is not an ONNX file", "a binary ModelProto") from error
+    make_legible(proto)
     if not proto.graph.node:
         raise ModelError(f"{path} holds no graph", "an ONNX model with nodes")
     count = len(proto.graph.node) + sum(len(function.node) for function in proto.functions)
