@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,6 +106,8 @@ def _guard(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--trajectory {arguments.trajectory}", "1 step or more")
     if arguments.plot and not arguments.trajectory:
         raise UsageError("--plot without --trajectory", do="say how many steps to draw")
+    if arguments.plot and find_spec("matplotlib") is None:
+        raise UsageError("--plot without matplotlib", do="pip install matplotlib")
     inputs = [*parts_of_file(arguments.file), *parts_of_folder(arguments.model)]
     guard(_parser(), arguments, inputs)
 
@@ -177,18 +180,23 @@ def _trajectories(
 def _write_reports(arguments: argparse.Namespace, outcome: Outcome) -> None:
     from exporter.parity.render.junit import junit
     from exporter.parity.render.markdown import markdown
-    from exporter.parity.render.svg import svg
 
     formats: dict[str, Callable[[], str]] = {
         "report": lambda: json.dumps(outcome.to_json(), indent=2) + "\n",
         "junit": lambda: junit(outcome),
         "markdown": lambda: markdown(outcome),
-        "plot": lambda: svg(outcome.trajectories, f"Drift of {outcome.file} from PyTorch"),
+        "plot": lambda: _plot(outcome),
     }
     for option, text in formats.items():
         path = getattr(arguments, option)
         if path is not None:
             write_text(path, text())
+
+
+def _plot(outcome: Outcome) -> str:
+    from exporter.parity.render.plot import plot
+
+    return plot(outcome.trajectories, f"Drift of {outcome.file} from PyTorch")
 
 
 def _parser() -> argparse.ArgumentParser:
