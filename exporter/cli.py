@@ -21,7 +21,7 @@ from exporter.parts import parts_of_file, parts_of_folder
 from exporter.sampler import cli as sampling
 from exporter.shipped import shipped
 from exporter.targets import EXPORT_REPORT, ONNX, Target, guard
-from exporter.terminal import Parser, StageDisplay, run
+from exporter.terminal import SEED, Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.report import ExportReport
@@ -259,7 +259,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         "weights do not tell, and the graph is the same",
     )
     group.add_argument(
-        "--seed", type=int, default=0, help="of a preset's random weights (default: 0)"
+        "--seed", type=SEED, default=0, help="of a preset's random weights (default: 0)"
     )
 
 

@@ -17,7 +17,7 @@ from exporter.disk import write_text
 from exporter.errors import UsageError
 from exporter.parts import parts_of_file, parts_of_folder
 from exporter.targets import JUNIT, MARKDOWN, PARITY_REPORT, SVG, Target, guard
-from exporter.terminal import Parser, StageDisplay, run
+from exporter.terminal import SEED, Number, Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.parity.cases import ParityCase
@@ -227,7 +227,7 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--subfolder", default="unet", help="of a pipeline (default: unet)")
     group.add_argument("--revision", help="hub branch, tag or commit")
     group.add_argument("--variant", help="weights variant, e.g. fp16")
-    group.add_argument("--seed", type=int, help="of a preset's random weights")
+    group.add_argument("--seed", type=SEED, help="of a preset's random weights")
     group.add_argument(
         "--dtype", choices=("fp32", "fp16", "bf16"), help="default: that of the file's sample"
     )
@@ -289,7 +289,10 @@ def _trajectory_options(parser: argparse.ArgumentParser) -> None:
         "--scheduler", action="append", choices=SCHEDULERS, help="default: all of them"
     )
     group.add_argument(
-        "--guidance", type=float, default=7.5, help="classifier-free guidance (default: 7.5)"
+        "--guidance",
+        type=Number(float, 0),
+        default=7.5,
+        help="classifier-free guidance (default: 7.5)",
     )
     group.add_argument(
         "--trajectory-case",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from exporter.parts import parts_of_file
 from exporter.targets import PROFILE, Target, guard
-from exporter.terminal import Parser, StageDisplay, run
+from exporter.terminal import Number, Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,10 +86,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--case", default="B1H32W32S77", help="sizes to run on (default: B1H32W32S77)"
     )
-    parser.add_argument("--runs", type=int, default=3, help="runs to average (default: 3)")
+    parser.add_argument(
+        "--runs", type=Number(int, 1), default=3, help="runs to average (default: 3)"
+    )
     parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
-        "--depth", type=int, default=2, help="levels of modules in the table (default: 2)"
+        "--depth",
+        type=Number(int, 1),
+        default=2,
+        help="levels of modules in the table (default: 2)",
     )
     parser.add_argument(
         "--report", type=Target(PROFILE), metavar="FILE", help="write a JSON report"

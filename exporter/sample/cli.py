@@ -15,7 +15,7 @@ from exporter.errors import TargetError, UsageError
 from exporter.parts import parts_of_file, parts_of_folder
 from exporter.shipped import shipped_folder
 from exporter.targets import PNG, RECORDING, Target, guard
-from exporter.terminal import Parser, StageDisplay, run
+from exporter.terminal import Number, Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.sample.plan import RecordRequest
@@ -216,7 +216,7 @@ def _loop_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--guidance",
-        type=float,
+        type=Number(float, 0),
         default=7.5,
         metavar="SCALE",
         help="classifier-free guidance; 1 or less runs the conditional half alone "

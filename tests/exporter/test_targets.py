@@ -24,6 +24,7 @@ import unet_atlas
 from exporter import targets
 from exporter.parts import parts_of_file, parts_of_folder
 from exporter.targets import Target, guard
+from exporter.terminal import Number
 
 READ = {
     "exporter": {"from_file", "scheduler", "model", "all"},
@@ -202,7 +203,8 @@ def test_no_command_and_no_option_is_forgotten():
     assert commands == set(READ) == {line.command for line in LINES.values()}
     for command, read in READ.items():
         for action in import_module(f"{command}.cli")._parser()._actions:
-            free = action.nargs != 0 and not action.choices and action.type not in (int, float)
+            number = action.type in (int, float) or isinstance(action.type, Number)
+            free = action.nargs != 0 and not action.choices and not number
             known = isinstance(action.type, Target) or action.dest in read | WORDS
             assert known or not free, f"{command} {action.dest}: an input, or a Target?"
 
