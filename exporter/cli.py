@@ -176,6 +176,8 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
         cache=arguments.cache,
         prediction=arguments.prediction,
         conditions=tuple(arguments.conditions),
+        lora=arguments.lora,
+        fuse_lora=tuple(arguments.fuse_lora),
     )
 
 
@@ -184,10 +186,20 @@ def _inputs(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
     yield from parts_of_folder(arguments.model)
     for folder in _chosen(arguments) if arguments.all else ():
         yield from parts_of_folder(folder, f"checkpoint {folder.name}")
+    for path in _loras(arguments.fuse_lora):
+        yield "a LoRA", path
     if arguments.from_file:
         yield from parts_of_file(arguments.from_file, "the UNet")
     if arguments.scheduler:
         yield from parts_of_folder(arguments.scheduler, "the scheduler's config")
+
+
+def _loras(wishes: Sequence[str]) -> list[Path]:
+    if not wishes:
+        return []
+    from exporter.weights.lora import strength_of  # seconds of torch
+
+    return [strength_of(text)[0] for text in wishes]
 
 
 def _inside(output: Path, arguments: argparse.Namespace) -> list[Path] | None:
@@ -202,7 +214,7 @@ def _chosen(arguments: argparse.Namespace) -> list[Path]:
     return shard(folders, arguments.shard) if arguments.shard else folders
 
 
-OUTPUT = Target(ONNX, _inside, (".safetensors", ".ort.onnx", ".sampler.onnx"))
+OUTPUT = Target((ONNX,), _inside, (".safetensors", ".ort.onnx", ".sampler.onnx"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -217,10 +229,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("output", type=OUTPUT, metavar="OUT.onnx", help="the file to write")
     _source_options(parser)
     _graph_options(parser)
+    _condition_options(parser)
     sampling.add_options(parser)
     _check_options(parser)
     parser.add_argument(
-        "--report", type=Target(EXPORT_REPORT), metavar="FILE", help="write a JSON report"
+        "--report", type=Target((EXPORT_REPORT,)), metavar="FILE", help="write a JSON report"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -285,15 +298,6 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="a module that computes in fp32 in a half precision graph; repeatable",
     )
-    for condition, whose in (("controlnet", "a ControlNet's"), ("adapter", "a T2I-Adapter's")):
-        group.add_argument(
-            f"--{condition}-inputs",
-            dest="conditions",
-            action="append_const",
-            const=condition,
-            default=[],
-            help=f"take {whose} residuals as inputs; zeros are off (docs/CONDITIONS.md)",
-        )
     group.add_argument("--flat", action="store_true", help="no functions: one flat graph")
     group.add_argument(
         "--optimize",
@@ -307,6 +311,36 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         dest="cache",
         action="store_false",
         help="trace the architecture even if this machine has traced it before",
+    )
+
+
+def _condition_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("conditions (docs/CONDITIONS.md)")
+    for condition, whose in (("controlnet", "a ControlNet's"), ("adapter", "a T2I-Adapter's")):
+        group.add_argument(
+            f"--{condition}-inputs",
+            dest="conditions",
+            action="append_const",
+            const=condition,
+            default=[],
+            help=f"take {whose} residuals as inputs; zeros are off",
+        )
+    group.add_argument(
+        "--lora",
+        nargs="?",
+        const="transformers",
+        choices=("transformers", "all"),
+        help="low-rank branches whose factors are inputs, none by default: a LoRA is loaded, "
+        "changed and removed without a weight being touched; in the transformers (default) or "
+        "beside every layer",
+    )
+    group.add_argument(
+        "--fuse-lora",
+        action="append",
+        default=[],
+        metavar="FILE=0.8",
+        help="a LoRA to bake into the weights while they are copied, and how strongly "
+        "(default: 1); repeatable",
     )
 
 

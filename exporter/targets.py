@@ -50,6 +50,12 @@ RECORDING = Kind(
     (".safetensors",),
     re.compile(rb'.{8}\{"__metadata__":\{"atlas\.recording\.', re.DOTALL),
 )
+ADAPTER = Kind(
+    "an adapter",
+    (".safetensors",),
+    re.compile(rb'.{8}\{"__metadata__":\{.*"atlas\.lora":', re.DOTALL),
+)
+ORT_ADAPTER = Kind("an adapter", (".onnx_adapter",), re.compile(rb".{4}TORT", re.DOTALL))
 EXPORT_REPORT = Kind(
     "an export's report",
     (".json",),
@@ -64,7 +70,8 @@ MARKDOWN = Kind("a parity summary", (".md",), re.compile(rb"## Parity of `"))
 SVG = Kind("an SVG", (".svg",), re.compile(rb"(?=\s*<).*?<svg\b", re.DOTALL))
 PNG = Kind("a PNG", (".png",), re.compile(rb"\x89PNG\r\n"))
 KINDS = (
-    ONNX, RECORDING, EXPORT_REPORT, PARITY_REPORT, PROFILE, JUNIT, MARKDOWN, SVG, PNG,
+    ONNX, RECORDING, ADAPTER, ORT_ADAPTER, EXPORT_REPORT, PARITY_REPORT, PROFILE, JUNIT,
+    MARKDOWN, SVG, PNG,
 )  # fmt: skip
 
 
@@ -73,13 +80,13 @@ class Target:
     """The ``type`` of an argument that names what is written.
 
     Attributes:
-        kind: What is written there.
+        kinds: What is written there, one of them.
         inside: For an argument that may name a folder: the files that will be written in it,
             given the folder and all arguments; None where it names a file.
         beside: Suffixes of what may be written beside it, which is no other output's place.
     """
 
-    kind: Kind
+    kinds: tuple[Kind, ...]
     inside: Callable[[Path, argparse.Namespace], list[Path] | None] = lambda *_: None
     beside: tuple[str, ...] = ()
 
@@ -174,14 +181,14 @@ def _check(one: _Named, file: Path) -> None:
         raise TargetError(f"{one}: there is no folder {file.parent}", "a folder that exists")
     if not os.path.lexists(file):
         return
-    kind = one.target.kind
+    kinds = one.target.kinds
     try:
-        known = file.is_file() and kind.holds(file)
+        known = file.is_file() and any(kind.holds(file) for kind in kinds)
     except OSError as error:
         raise TargetError(f"{one}: {file} cannot be read ({error.strerror})") from error
     if not known:
         raise TargetError(
             f"{one}: {file} exists and is another kind of file",
-            f"{kind.name} ({', '.join(kind.suffixes)})",
+            " or ".join(f"{kind.name} ({', '.join(kind.suffixes)})" for kind in kinds),
             "remove it, or choose another place",
         )

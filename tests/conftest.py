@@ -31,6 +31,8 @@ SLOW = (
     "scripts/test_bench.py",
     "scripts/test_floor.py",
     "viewer/test_page.py",
+    "viewer/test_sample_page.py",
+    "viewer/test_sampling.py",
     "viewer/test_server.py",
     "viewer/test_targets.py",
     "viewer/test_views.py",

@@ -115,6 +115,7 @@ def _guard(arguments: argparse.Namespace) -> None:
 def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgress) -> Source:
     """The model asked for, or the one that one of our files names itself."""
     from exporter.source import load_source
+    from exporter.weights.fused import with_loras
 
     model, revision, seed = arguments.model, arguments.revision, arguments.seed
     if model is None:
@@ -124,7 +125,12 @@ def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgr
             raise UsageError(found, do="say what it should equal: --model WHAT")
         model, revision = made.name, revision or made.revision
         seed = made.seed if seed is None else seed
-    return load_source(
+    if contract.fused and not arguments.fuse_lora:
+        raise UsageError(
+            f"{arguments.file.name} has LoRAs in its weights: {', '.join(contract.fused)}",
+            "--fuse-lora FILE=SCALE for each",
+        )
+    source = load_source(
         model,
         subfolder=arguments.subfolder,
         revision=revision,
@@ -132,6 +138,7 @@ def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgr
         seed=seed or 0,
         progress=progress,
     )
+    return with_loras(source, arguments.fuse_lora)
 
 
 def _cases(
@@ -229,6 +236,13 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--variant", help="weights variant, e.g. fp16")
     group.add_argument("--seed", type=SEED, help="of a preset's random weights")
     group.add_argument(
+        "--fuse-lora",
+        action="append",
+        default=[],
+        metavar="FILE=0.8",
+        help="a LoRA that was baked into the file's weights; repeatable",
+    )
+    group.add_argument(
         "--dtype", choices=("fp32", "fp16", "bf16"), help="default: that of the file's sample"
     )
 
@@ -300,20 +314,22 @@ def _trajectory_options(parser: argparse.ArgumentParser) -> None:
         metavar="CASE",
         help="images, latent size, tokens (default: B1H32W32S77)",
     )
-    group.add_argument("--plot", type=Target(SVG), metavar="FILE.svg", help="draw the drift")
+    group.add_argument(
+        "--plot", type=Target((SVG,)), metavar="FILE.svg", help="draw the drift"
+    )
 
 
 def _report_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reports")
     group.add_argument(
         "--report",
-        type=Target(PARITY_REPORT),
+        type=Target((PARITY_REPORT,)),
         metavar="FILE.json",
         help="schema: docs/report.schema.json",
     )
-    group.add_argument("--junit", type=Target(JUNIT), metavar="FILE.xml")
+    group.add_argument("--junit", type=Target((JUNIT,)), metavar="FILE.xml")
     group.add_argument(
-        "--markdown", type=Target(MARKDOWN), metavar="FILE.md", help="for a CI summary"
+        "--markdown", type=Target((MARKDOWN,)), metavar="FILE.md", help="for a CI summary"
     )
     group.add_argument("--quiet", action="store_true", help="no progress")
     group.add_argument("--debug", action="store_true", help="show tracebacks")

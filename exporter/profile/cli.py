@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         help="levels of modules in the table (default: 2)",
     )
     parser.add_argument(
-        "--report", type=Target(PROFILE), metavar="FILE", help="write a JSON report"
+        "--report", type=Target((PROFILE,)), metavar="FILE", help="write a JSON report"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")

@@ -27,9 +27,10 @@ from exporter.targets import Target, guard
 from exporter.terminal import Number
 
 READ = {
-    "exporter": {"from_file", "scheduler", "model", "all"},
+    "exporter": {"from_file", "scheduler", "model", "all", "fuse_lora"},
     "exporter.parity": {"file", "model"},
     "exporter.profile": {"file"},
+    "exporter.lora": {"lora", "unet"},
     "exporter.sample": {
         "model", "embeddings", "pipeline", "text_encoder", "vae", "scheduler",
     },
@@ -112,6 +113,16 @@ LINES = {
     "exporter.parity": Line(
         "exporter.parity", ["a/unet.onnx", *MODEL, "--trajectory", "2"], {**FILE, **FOLDER}
     ),
+    "exporter --fuse-lora": Line(
+        "exporter",
+        ["{out}", "--fuse-lora", "a/lora.safetensors=0.5"],
+        {"LoRA": "lora.safetensors"},
+    ),
+    "exporter.lora": Line(
+        "exporter.lora",
+        ["a/lora.safetensors", "a/lora.safetensors=0.5", "a/unet.onnx"],
+        {"LoRA": "lora.safetensors", **FILE},
+    ),
     "exporter.profile": Line("exporter.profile", ["a/unet.onnx"], FILE),
     "exporter.sample": Line(
         "exporter.sample",
@@ -145,6 +156,8 @@ WAYS: dict[str, Callable[[Path, Path], object]] = {
 HEADS = {
     targets.ONNX: b"\x08\x0a\x12\x0aunet-atlas",
     targets.RECORDING: b'\x00' * 8 + b'{"__metadata__":{"atlas.recording.format":"1"',
+    targets.ADAPTER: b"\x00" * 8 + b'{"__metadata__":{"format":"pt","atlas.lora":"[]"',
+    targets.ORT_ADAPTER: b"\x00" * 4 + b"TORT",
     targets.EXPORT_REPORT: b'{\n  "target": "unet.onnx"',
     targets.PARITY_REPORT: b'{\n  "schema": 1,\n  "file": "unet.onnx"',
     targets.PROFILE: b'{\n  "format": 1,\n  "file": "unet.onnx"',
@@ -166,7 +179,7 @@ def place(tmp_path, monkeypatch):
     for name in ("unet.data", "inner.data", "elsewhere.bin"):
         (folder / name).write_bytes(bytes(4))
     (folder / "linked.data").symlink_to(folder / "elsewhere.bin")
-    for name in ("one.safetensors", "e.safetensors"):
+    for name in ("one.safetensors", "e.safetensors", "lora.safetensors"):
         (folder / name).write_bytes((2).to_bytes(8, "little") + b"{}")
     (folder / "unet.onnx").write_bytes(model().SerializeToString())
     monkeypatch.chdir(tmp_path)
@@ -251,11 +264,13 @@ def aimed_at(
     by_folder = link is WAYS["symlink to its folder"]
     if in_folder and by_folder:
         return None
-    written = Path("b/pipeline.onnx" if in_folder else f"b/x{action.type.kind.suffixes[0]}")
+    written = Path(
+        "b/pipeline.onnx" if in_folder else f"b/x{action.type.kinds[0].suffixes[0]}"
+    )
     written = written.with_name(file.name) if by_folder else written
     if (
         by_folder
-        and written.suffix != action.type.kind.suffixes[0]
+        and written.suffix != action.type.kinds[0].suffixes[0]
         and line.command == ("exporter.sample")
     ):
         return None  # refused for its name already
@@ -268,7 +283,7 @@ def aimed_at(
 def test_two_outputs_are_two_places(name, place, capfd):
     line = LINES[name]
     for one, other in combinations(line.outputs, 2):
-        suffix = one.type.kind.suffixes[0]
+        suffix = one.type.kinds[0].suffixes[0]
         first, second = f"x{suffix}", f"a/../X{suffix}"
         if "--all" in line.arguments:
             first, second = "x", "x/pipeline.onnx"
@@ -288,10 +303,12 @@ def test_what_lies_beside_an_export_is_taken(beside, place, capfd):
 def test_a_file_of_another_kind_stays(name, place, capfd):
     line = LINES[name]
     for action in line.outputs:
-        kind = action.type.kind
+        kind = action.type.kinds[0]
         in_folder = "--all" in line.arguments and not action.option_strings
         strangers = [(kind.suffixes[0], b"my thesis")]
-        strangers += [(kind.suffixes[0], head) for k, head in HEADS.items() if k != kind]
+        strangers += [
+            (kind.suffixes[0], head) for k, head in HEADS.items() if k not in action.type.kinds
+        ]
         if not in_folder:
             strangers.append((".txt", HEADS[kind]))
         for suffix, content in strangers:
@@ -308,7 +325,7 @@ def test_a_file_of_another_kind_stays(name, place, capfd):
 def test_a_file_of_the_same_kind_may_be_replaced(kind, tmp_path):
     file = tmp_path / f"x{kind.suffixes[0]}"
     parser = argparse.ArgumentParser()
-    parser.add_argument("--to", type=Target(kind))
+    parser.add_argument("--to", type=Target((kind,)))
     for content in (b"", HEADS[kind]):
         file.write_bytes(content)
         guard(parser, parser.parse_args(["--to", str(file)]), [])
