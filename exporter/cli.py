@@ -17,7 +17,7 @@ from exporter import garbage
 from exporter.closing import closing_table, one_line, outcome
 from exporter.disk import write_text
 from exporter.errors import AtlasError, TargetError, UsageError
-from exporter.parts import parts_of_file, parts_of_folder
+from exporter.parts import parts_of_file, parts_of_folder, parts_of_loras
 from exporter.sampler import cli as sampling
 from exporter.shipped import shipped
 from exporter.targets import EXPORT_REPORT, ONNX, Target, guard
@@ -186,20 +186,11 @@ def _inputs(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
     yield from parts_of_folder(arguments.model)
     for folder in _chosen(arguments) if arguments.all else ():
         yield from parts_of_folder(folder, f"checkpoint {folder.name}")
-    for path in _loras(arguments.fuse_lora):
-        yield "a LoRA", path
+    yield from parts_of_loras(arguments.fuse_lora)
     if arguments.from_file:
         yield from parts_of_file(arguments.from_file, "the UNet")
     if arguments.scheduler:
         yield from parts_of_folder(arguments.scheduler, "the scheduler's config")
-
-
-def _loras(wishes: Sequence[str]) -> list[Path]:
-    if not wishes:
-        return []
-    from exporter.weights.lora import strength_of  # seconds of torch
-
-    return [strength_of(text)[0] for text in wishes]
 
 
 def _inside(output: Path, arguments: argparse.Namespace) -> list[Path] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from exporter.errors import TargetError
+from exporter.leftovers import SUFFIX, held, remove_stale
 
 
 @contextmanager
@@ -20,10 +21,13 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         TargetError: For an OSError, the body's own too.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_stale(path)
+    temporary = path.with_name(f".{path.name}-{os.getpid()}{SUFFIX}")
     try:
-        yield temporary
-        temporary.replace(path)
+        temporary.touch()
+        with held(temporary):
+            yield temporary
+            temporary.replace(path)
     except OSError as error:
         raise TargetError(f"{path} cannot be written: {error.strerror}") from error
     finally:

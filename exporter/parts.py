@@ -50,6 +50,13 @@ def parts_of_folder(
             yield from ((what, file) for file in sorted(folder.iterdir()) if _is_part(file))
 
 
+def parts_of_loras(wishes: Iterable[str]) -> Iterator[tuple[str, Path]]:
+    """The files of ``FILE`` or ``FILE=0.8``; both readings of a name that holds the sign."""
+    for text in wishes:
+        for name in {text, text.rpartition("=")[0] or text}:
+            yield "a LoRA", Path(name).expanduser()
+
+
 def _is_part(file: Path) -> bool:
     """Whether a file in a folder is read, rather than written by one of our commands."""
     try:

@@ -19,6 +19,7 @@ import torch
 from exporter import metadata as meta
 from exporter.disk import synced
 from exporter.errors import GraphError, TargetError
+from exporter.leftovers import SUFFIX, held, remove_stale
 from exporter.types import TensorSpec, Weights
 from exporter.weights.store import written_by_us
 
@@ -185,14 +186,16 @@ def staged(target: Path, *, copy: bool, variant: bool = False) -> Iterator[Stage
         TargetError: The folder cannot be written to.
     """
     prefix = f".{target.stem}-"
+    remove_stale(target)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=target.parent))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=SUFFIX, dir=target.parent))
     except OSError as error:
         raise TargetError(f"{target.parent} cannot be written to: {error.strerror}") from error
     onnx = folder / target.name if copy else target.parent / f"{folder.name}.onnx"
     try:
         weights = folder / target.with_suffix(".safetensors").name if copy else None
-        yield Stage(target, onnx, weights, variant_of(onnx) if variant else None, folder)
+        with held(folder):
+            yield Stage(target, onnx, weights, variant_of(onnx) if variant else None, folder)
     finally:
         onnx.unlink(missing_ok=True)
         variant_of(onnx).unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.parts import parts_of_file
+from exporter.parts import parts_of_file, parts_of_loras
 from exporter.targets import ADAPTER, ORT_ADAPTER, Target, guard
 from exporter.terminal import Parser, in_bytes, run
 
@@ -43,8 +43,8 @@ def _run(arguments: argparse.Namespace, _: Console) -> int:
     arguments.output = arguments.output or first.with_name(
         f"{first.stem}.{arguments.unet.stem}.safetensors"
     )
-    inputs = [("a LoRA", path) for path, _ in wishes]
-    guard(_parser(), arguments, [*inputs, *parts_of_file(arguments.unet)])
+    inputs = [*parts_of_loras(arguments.lora), *parts_of_file(arguments.unet)]
+    guard(_parser(), arguments, inputs)
     contract = read_contract(arguments.unet)
     target = arguments.output
     adapter = make_adapter(contract, wishes)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from exporter.disk import write_text
 from exporter.errors import UsageError
-from exporter.parts import parts_of_file, parts_of_folder
+from exporter.parts import parts_of_file, parts_of_folder, parts_of_loras
 from exporter.targets import JUNIT, MARKDOWN, PARITY_REPORT, SVG, Target, guard
 from exporter.terminal import SEED, Number, Parser, StageDisplay, run
 
@@ -108,7 +108,11 @@ def _guard(arguments: argparse.Namespace) -> None:
         raise UsageError("--plot without --trajectory", do="say how many steps to draw")
     if arguments.plot and find_spec("matplotlib") is None:
         raise UsageError("--plot without matplotlib", do="pip install matplotlib")
-    inputs = [*parts_of_file(arguments.file), *parts_of_folder(arguments.model)]
+    inputs = [
+        *parts_of_file(arguments.file),
+        *parts_of_folder(arguments.model),
+        *parts_of_loras(arguments.fuse_lora or ()),
+    ]
     guard(_parser(), arguments, inputs)
 
 

@@ -28,7 +28,7 @@ from exporter.terminal import Number
 
 READ = {
     "exporter": {"from_file", "scheduler", "model", "all", "fuse_lora"},
-    "exporter.parity": {"file", "model"},
+    "exporter.parity": {"file", "model", "fuse_lora"},
     "exporter.profile": {"file"},
     "exporter.lora": {"lora", "unet"},
     "exporter.sample": {
@@ -111,7 +111,9 @@ LINES = {
         {**FILE, "scheduler's config": FOLDER["scheduler's config"]},
     ),
     "exporter.parity": Line(
-        "exporter.parity", ["a/unet.onnx", *MODEL, "--trajectory", "2"], {**FILE, **FOLDER}
+        "exporter.parity",
+        ["a/unet.onnx", *MODEL, "--trajectory", "2", "--fuse-lora", "a/lora.safetensors=1"],
+        {**FILE, **FOLDER, "LoRA": "lora.safetensors"},
     ),
     "exporter --fuse-lora": Line(
         "exporter",
