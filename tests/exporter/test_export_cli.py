@@ -71,6 +71,7 @@ def test_a_proven_export(run, linked):
     assert values["seconds"] >= sum(stage["seconds"] for stage in values["stages"])
     assert values["peak_memory"] > 1e6
     assert ir.load(linked / "unet.onnx").metadata_props["atlas.model"] == "pipeline"
+    assert ir.load(linked / "unet.onnx").metadata_props["atlas.timesteps"] == "[0, 999]"
     shown = Shown((viewer.load(linked / "unet.onnx"),), values)
     assert (shown.models[0].standing.text, shown.standing.text) == ("proven", "proven")
     model = onnx.load(linked / "unet.onnx", "protobuf", load_external_data=False)
