@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,15 +17,43 @@ SUFFIX = ".atlas.tmp"
 
 
 @contextmanager
-def held(place: Path) -> Iterator[None]:
-    """Locks a temporary file or folder of ours while the body runs.
+def claimed(target: Path, make: Callable[[], Path]) -> Iterator[Path]:
+    """A temporary file or folder, locked while the body runs; stale ones are removed first.
+
+    Args:
+        target: What is being written.
+        make: Creates the temporary and returns it.
 
     Raises:
-        OSError: It cannot be opened.
+        OSError: It cannot be created.
     """
-    descriptor = os.open(place, os.O_RDONLY)
-    try:
+    with locked(target.parent):  # nobody takes it for stale before it is locked
+        remove_stale(target)
+        place = make()
+        descriptor = os.open(place, os.O_RDONLY)
         lock(descriptor)
+    try:
+        yield place
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """The body alone works on a folder, as far as the system knows locks.
+
+    Raises:
+        OSError: There is no such folder.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: renames alone have to do
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a network folder without locks, likewise
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
