@@ -178,6 +178,7 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
         conditions=tuple(arguments.conditions),
         lora=arguments.lora,
         fuse_lora=tuple(arguments.fuse_lora),
+        controlnets=tuple(arguments.controlnet),
     )
 
 
@@ -187,6 +188,8 @@ def _inputs(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
     for folder in _chosen(arguments) if arguments.all else ():
         yield from parts_of_folder(folder, f"checkpoint {folder.name}")
     yield from parts_of_loras(arguments.fuse_lora)
+    for place in arguments.controlnet:
+        yield from parts_of_folder(place, "a ControlNet")
     if arguments.from_file:
         yield from parts_of_file(arguments.from_file, "the UNet")
     if arguments.scheduler:
@@ -316,6 +319,13 @@ def _condition_options(parser: argparse.ArgumentParser) -> None:
             default=[],
             help=f"take {whose} residuals as inputs; zeros are off",
         )
+    group.add_argument(
+        "--controlnet",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a ControlNet to put into the graph, image and strength as inputs; repeatable",
+    )
     group.add_argument(
         "--lora",
         nargs="?",

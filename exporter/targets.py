@@ -65,13 +65,18 @@ PARITY_REPORT = Kind(
     "a parity report", (".json",), re.compile(rb'\s*\{\s*"schema": \d+,\s*"file":')
 )
 PROFILE = Kind("a profile", (".json",), re.compile(rb'\s*\{\s*"format": \d+,\s*"file":'))
+IMPORTANCE = Kind(
+    "a table of --importance",
+    (".json",),
+    re.compile(rb'\s*\{\s*"format": [^,]*,\s*"kind": "importance"'),
+)
 JUNIT = Kind("a JUnit report", (".xml",), re.compile(rb"\s*(<\?xml[^>]*>\s*)?<testsuites\b"))
 MARKDOWN = Kind("a parity summary", (".md",), re.compile(rb"## Parity of `"))
 SVG = Kind("an SVG", (".svg",), re.compile(rb"(?=\s*<).*?<svg\b", re.DOTALL))
 PNG = Kind("a PNG", (".png",), re.compile(rb"\x89PNG\r\n"))
 KINDS = (
-    ONNX, RECORDING, ADAPTER, ORT_ADAPTER, EXPORT_REPORT, PARITY_REPORT, PROFILE, JUNIT,
-    MARKDOWN, SVG, PNG,
+    ONNX, RECORDING, ADAPTER, ORT_ADAPTER, EXPORT_REPORT, PARITY_REPORT, PROFILE, IMPORTANCE,
+    JUNIT, MARKDOWN, SVG, PNG,
 )  # fmt: skip
 
 

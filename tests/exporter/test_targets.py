@@ -27,19 +27,19 @@ from exporter.targets import Target, guard
 from exporter.terminal import Number
 
 READ = {
-    "exporter": {"from_file", "scheduler", "model", "all", "fuse_lora"},
-    "exporter.parity": {"file", "model", "fuse_lora"},
+    "exporter": {"from_file", "scheduler", "model", "all", "fuse_lora", "controlnet"},
+    "exporter.parity": {"file", "model", "fuse_lora", "controlnet"},
     "exporter.profile": {"file"},
     "exporter.lora": {"lora", "unet"},
     "exporter.sample": {
-        "model", "embeddings", "pipeline", "text_encoder", "vae", "scheduler",
+        "model", "embeddings", "pipeline", "text_encoder", "vae", "scheduler", "importance",
     },
 }  # fmt: skip
 """Arguments that are, or may be, a file or folder to read."""
 
 WORDS = {
     "shard", "subfolder", "revision", "variant", "keep_fp32", "sampler", "case",
-    "trajectory_case", "size", "prompt", "negative_prompt",
+    "trajectory_case", "size", "prompt", "negative_prompt", "wishes",
 }  # fmt: skip
 """Arguments that take free text which is no path."""
 
@@ -138,6 +138,14 @@ LINES = {
         ],
         {**FILE, **FOLDER, "embeddings": "e.safetensors"},
     ),
+    "exporter --controlnet": Line(
+        "exporter", ["{out}", "--model", "tiny", "--controlnet", "a/pipeline"], FOLDER
+    ),
+    "exporter.sample --importance": Line(
+        "exporter.sample",
+        ["a/unet.onnx", "{out}", "--importance", "a/prompts.txt"],
+        {**FILE, "prompts": "prompts.txt"},
+    ),
     "exporter.sample --vae": Line(
         "exporter.sample",
         ["a/unet.onnx", "{out}", "--vae", "a/pipeline", "--scheduler", "a/pipeline"],
@@ -163,6 +171,7 @@ HEADS = {
     targets.EXPORT_REPORT: b'{\n  "target": "unet.onnx"',
     targets.PARITY_REPORT: b'{\n  "schema": 1,\n  "file": "unet.onnx"',
     targets.PROFILE: b'{\n  "format": 1,\n  "file": "unet.onnx"',
+    targets.IMPORTANCE: b'{\n "format": 1,\n "kind": "importance",',
     targets.JUNIT: b"<?xml version='1.0'?>\n<testsuites>",
     targets.MARKDOWN: b"## Parity of `unet.onnx`",
     targets.SVG: b'<svg xmlns="http://www.w3.org/2000/svg">',
@@ -178,7 +187,7 @@ def place(tmp_path, monkeypatch):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps({"_class_name": "UNet2DConditionModel"}))
-    for name in ("unet.data", "inner.data", "elsewhere.bin"):
+    for name in ("unet.data", "inner.data", "elsewhere.bin", "prompts.txt"):
         (folder / name).write_bytes(bytes(4))
     (folder / "linked.data").symlink_to(folder / "elsewhere.bin")
     for name in ("one.safetensors", "e.safetensors", "lora.safetensors"):
