@@ -72,11 +72,6 @@ def instrument(
         UsageError: The file has no annotations, or attentions unlike diffusers'; or what
             ``planned`` raises.
     """
-    with understood(path):
-        return _instrumented(path, maps=maps, heads=heads)
-
-
-def _instrumented(path: Path, *, maps: bool, heads: bool) -> Instrumented:
     model = load_graph(path)
     points = find_points(model)
     scopes = Scopes(model)
@@ -86,7 +81,8 @@ def _instrumented(path: Path, *, maps: bool, heads: bool) -> Instrumented:
         _measure(scopes, points)
     if measured in ("all", "maps"):
         _attentions(scopes, points, maps=maps, heads=heads)
-    content = bytes(ir.to_proto(model).SerializeToString())
+    with understood(path):
+        content = bytes(ir.to_proto(model).SerializeToString())
     return Instrumented(content, path.parent, points, maps, heads, experiment)
 
 
