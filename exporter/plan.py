@@ -13,7 +13,7 @@ from exporter.errors import UsageError
 from exporter.parity.tolerance import require_tolerances
 from exporter.publish import guard_target, guard_variant, guard_weights
 from exporter.runtime.providers import Obtained, choose, require_dtype
-from exporter.source import load_source
+from exporter.source import load_source, with_controlnets
 from exporter.types import (
     TORCH_DTYPES,
     Dtype,
@@ -89,6 +89,8 @@ def make_plan(
         raise UsageError(f"--opset {opset}", f"{OPSETS[0]} to {OPSETS[-1]}")
     if request.optimize:
         require_variant(opset, request.dtype)
+    if "" in request.keep_fp32:
+        raise UsageError('--keep-fp32 ""', "a module's path", "use --dtype fp32 for all")
     if request.lora:
         _guard_lora(request)
     guard_target(target)
@@ -116,6 +118,7 @@ def _look(
         progress=on_progress,
     )
     source = with_conditions(with_loras(source, request.fuse_lora), request.conditions)
+    source = with_controlnets(source, request.controlnets)
     source = replace(source, prediction=request.prediction or source.prediction)
     dtype = request.dtype or _dtype_of(source)
     if request.optimize:
