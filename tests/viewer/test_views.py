@@ -74,7 +74,7 @@ def test_the_offline_page_opens_from_a_file(eyes, atlas, tmp_path):
     page = eyes.open(target.as_uri(), wait="map")
     expect(page.locator(".map .block")).to_have_count(8)
     expect(page.locator("iframe")).to_have_count(0)
-    page.locator('.map [aria-label^="mid_block"]').first.click()
+    page.locator('.map [aria-label^="mid_block,"] .name').click()
     expect(page.locator(".outline li")).to_have_count(2)
     page.get_by_role("tab", name="Trace").click()
     page.get_by_role("button", name="How does timestep reach out_sample?").click()
@@ -112,7 +112,10 @@ def test_a_flat_foreign_file(eyes, serve, tmp_path):
         "things that this file does not say"
     )
     expect(page.locator(".map .block")).to_have_count(2)
-    page.locator('.map [aria-label^="down_blocks.0"]').first.click()
+    expect(page.locator("#panel")).to_contain_text(
+        "straight across by an unknown number of skips. The time enters an unknown number of "
+    )
+    page.locator('.map [aria-label^="down_blocks.0,"] .name').click()
     expect(page.locator(".crumbs [aria-current]")).to_have_text("down_blocks.0")
     expect(netron_frame(page).locator(".select.graph-node")).to_contain_text("Conv")
     for tab in page.locator("[role=tab]").all():

@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { movedModules } from "./moved.js";
-import { compact, flopsText, percent, plural } from "./numbers.js";
+import { compact, flopsBound, percent, plural } from "./numbers.js";
 import { roleClass } from "./roles.js";
 
 const STATUS = { only_a: "only in A", only_b: "only in B", changed: "changed" };
@@ -48,7 +48,7 @@ export function comparePanel(app) {
       "tr",
       {},
       el("th", { scope: "row" }, name),
-      values.map((value) => el("td", { class: "number" }, text(value))),
+      values.map((value, at) => el("td", { class: "number" }, text(value, at))),
     );
   return [
     el("h2", {}, "Compare"),
@@ -78,7 +78,7 @@ export function comparePanel(app) {
         "tbody",
         {},
         total("parameters", params, (value) => compact(value)),
-        total("a step", flops, flopsText),
+        total("a step", flops, (value, at) => flopsBound(value, atlases[at].uncounted)),
         Object.entries(comparison.config).map(([key, values]) =>
           el(
             "tr",

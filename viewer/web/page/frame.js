@@ -2,6 +2,7 @@
 
 import { labelOf } from "./comparing.js";
 import { el, recall, remember, swap } from "./dom.js";
+import { look } from "./parity.js";
 import { searchBox } from "./search.js";
 
 // Lays the page out; returns its parts by name.
@@ -106,7 +107,7 @@ const SERVED_EXPORTS = [
 export function fillBar(app) {
   const { parts, state } = app;
   const choices = (pairs) => pairs.map(([value, name]) => el("option", { value }, name));
-  const { verdict } = app.atlases[0].parity;
+  const { standing } = app.atlases[0];
   parts.theme = el(
     "select",
     { "aria-label": "Colours", onchange: (event) => applyTheme(app, event.target.value) },
@@ -149,16 +150,16 @@ export function fillBar(app) {
       { class: "models" },
       app.atlases.map((one, at) => model(app, one, at)),
     ),
-    verdict
+    standing.word
       ? el(
           "button",
           {
             type: "button",
-            class: `verdict ${verdict === "passed" || verdict === "skipped" ? verdict : "failed"}`,
-            title: "Parity with PyTorch",
+            class: `verdict ${look(standing)}`,
+            title: `Parity with PyTorch: ${standing.text}`,
             onclick: () => state.set({ tab: "parity" }),
           },
-          `parity ${verdict}`,
+          `parity ${standing.word}`,
         )
       : null,
     app.atlases.some((one) => one.weights_note)

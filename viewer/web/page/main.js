@@ -246,6 +246,9 @@ class App {
 
   render() {
     const { parts } = this;
+    if (!this.folded || this.graphs.length > 0) {
+      this.needGraph(this.index);
+    }
     applySize(this);
     drawFold(this);
     const story = told(this);

@@ -4,7 +4,7 @@ import { drawBlock, drawSmall } from "./boxes.js";
 import { svg } from "./dom.js";
 import { drawLevels, drawSkips } from "./lanes.js";
 import { layout } from "./layout.js";
-import { compact, flopsText, known } from "./numbers.js";
+import { compact, flopsBound, known, told } from "./numbers.js";
 import { buses, flow, inputs } from "./wires.js";
 
 // Draws the map, `width` pixels wide. `pick(node, element)` is called on a click, `tell(story)` on
@@ -15,7 +15,7 @@ export function drawMap(atlas, options) {
     class: `map${plan.size.narrow ? " narrow" : ""}`,
     viewBox: `0 0 ${plan.width} ${plan.height}`,
     role: "group",
-    "aria-label": `Map of ${atlas.name}: ${atlas.blocks.length} blocks, ${atlas.skips.length} skip connections`,
+    "aria-label": `Map of ${atlas.name}: ${atlas.blocks.length} blocks, ${told(atlas, atlas.skips.length, "skip connection")}`,
   });
   root.append(arrowheads(), bands(plan), buses(atlas, plan), flow(atlas, plan));
   root.append(drawSkips(atlas, plan, options), drawLevels(atlas, plan, options));
@@ -80,7 +80,7 @@ function key(atlas, plan) {
     ["B images", "H × W pixels of the latent", "S text tokens", "T timesteps: 1, or B"],
     [
       `${known(atlas.params, atlas.weighed, compact)} parameters`,
-      `${atlas.uncounted > 0 ? "at least " : ""}${flopsText(atlas.flops)} a step`,
+      `${flopsBound(atlas.flops, atlas.uncounted)} a step`,
       `at B=${batch}, H=${height}, W=${width}, S=${tokens}`,
     ],
   ].flatMap((words) =>

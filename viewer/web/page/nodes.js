@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { markdown } from "./markdown.js";
-import { compact, flopsText, shapeText, share } from "./numbers.js";
+import { compact, flopsBound, shapeText, share } from "./numbers.js";
 import { roleClass, roleLabel } from "./roles.js";
 
 // Every sentence is backed by nodes one can click: this is that click.
@@ -62,15 +62,16 @@ function place(node) {
     .join(", ");
 }
 
-function costs(app, node) {
+function costs(app, id) {
   const { atlas } = app;
+  const node = atlas.nodes[id];
   return [
     node.params > 0 &&
       row("Parameters", `${compact(node.params)} (${share(node.params, atlas.params)})`),
     node.flops > 0 &&
       row(
         "FLOPs",
-        `${node.uncounted > 0 ? "at least " : ""}${flopsText(node.flops)} (${share(node.flops, atlas.flops)})`,
+        `${flopsBound(node.flops, node.uncounted)} (${share(node.flops, atlas.flops)})`,
       ),
   ];
 }
@@ -103,7 +104,7 @@ export function about(app, id) {
       row("In", values(app, node.in, node.weights)),
       row("Out", values(app, node.out)),
       attributes.length > 0 && row("Attributes", attributes.join(", ")),
-      costs(app, node),
+      costs(app, id),
       code("Source", node.source),
     ),
     node.doc ? el("div", { class: "doc" }, markdown(node.doc)) : null,

@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { hasU } from "./nou.js";
-import { compact, known, plural, shapeText, share } from "./numbers.js";
+import { compact, known, plural, shapeText, share, told } from "./numbers.js";
 import { questionList, storyButtons } from "./questions.js";
 import { roleLabel } from "./roles.js";
 import { about, link, shapeOf } from "./nodes.js";
@@ -31,7 +31,7 @@ export function aboutPanel(app) {
           "p",
           {},
           `A ${atlas.class || "model"} with ${known(atlas.params, atlas.weighed, compact)} parameters. The image goes down the left side of the U, across the bottom and up the right side; `,
-          `${plural(atlas.skips.length, "skip")} carry detail straight across. The time enters ${plural(atlas.injections.length, "resnet")}, the text ${plural(crossing, "cross-attention")}.`,
+          `Detail is carried straight across by ${told(atlas, atlas.skips.length, "skip")}. The time enters ${told(atlas, atlas.injections.length, "resnet")}, the text ${told(atlas, crossing, "cross-attention")}.`,
         )
       : null,
     storyButtons(app),
@@ -275,14 +275,7 @@ export function shapesPanel(app) {
       block.nodes.length === 1
         ? null
         : block.kind.replace("time", "time embedding").replace("_", " ");
-    const head = row(
-      app,
-      block.nodes[0],
-      block,
-      "block-row",
-      whole,
-      atlas.outShape(block.nodes.at(-1)),
-    );
+    const head = row(app, block.nodes[0], block, "block-row", whole, block.shape);
     const parts = block.parts.map((part) =>
       row(app, part.node, atlas.nodes[part.node], "part-row", null, atlas.outShape(part.node)),
     );
