@@ -13,7 +13,7 @@ from rich.console import Console
 
 from exporter.errors import TargetError, UsageError
 from exporter.sample.follow import tell, unfollowed
-from exporter.sample.options import parser
+from exporter.sample.options import command_line
 from exporter.terminal import StageDisplay, run
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes one recording and returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
 
     def work(console: Console) -> int:
         lines = _run(arguments, console)
