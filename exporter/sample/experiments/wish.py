@@ -15,6 +15,7 @@ KINDS = {
     "attn": "what attentions add to the image",
     "cross": "the same of cross-attentions alone",
     "self": "the same of self-attentions alone",
+    "head": "one head of a cross-attention",
     "ff": "what feed-forward networks add",
     "transformer": "what transformers as a whole add",
     "resnet": "what the branch of a resnet adds",
