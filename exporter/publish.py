@@ -254,6 +254,9 @@ def drop_transposes(model: ir.Model, transposed: Collection[str]) -> None:
 def write(model: ir.Model, path: Path, properties: Mapping[str, Any]) -> None:
     """Writes the model with its metadata; external data is left where it is.
 
+    An initializer has its shape itself: a second one in ``value_info`` would be wrong as soon
+    as a tool rewrites the tensor (ONNX Runtime's quantizer transposes those of Gemm).
+
     Args:
         model: The model.
         path: File to write, synced before return.
@@ -265,5 +268,10 @@ def write(model: ir.Model, path: Path, properties: Mapping[str, Any]) -> None:
     for key, value in properties.items():
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         model.metadata_props[meta.PREFIX + key] = text
+    graph = (proto := ir.to_proto(model)).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    told = [value for value in graph.value_info if value.name not in stored]
+    del graph.value_info[:]
+    graph.value_info.extend(told)
     with synced(path) as file:
-        file.write(ir.to_proto(model).SerializeToString())
+        file.write(proto.SerializeToString())
