@@ -14,7 +14,6 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
-import torch
 
 from exporter import metadata as meta
 from exporter.disk import synced
@@ -22,13 +21,6 @@ from exporter.errors import GraphError, TargetError
 from exporter.leftovers import SUFFIX, claimed, locked
 from exporter.types import TensorSpec, Weights
 from exporter.weights.store import written_by_us
-
-_ONNX_DTYPES = {
-    torch.float32: ir.DataType.FLOAT,
-    torch.float16: ir.DataType.FLOAT16,
-    torch.bfloat16: ir.DataType.BFLOAT16,
-    torch.int64: ir.DataType.INT64,
-}
 
 
 def guard_target(target: Path) -> None:
@@ -230,7 +222,7 @@ def attach(
             location=spec.file.relative_to(folder).as_posix(),
             offset=spec.offset,
             length=spec.nbytes,
-            dtype=_ONNX_DTYPES[spec.dtype],
+            dtype=spec.dtype,
             shape=ir.Shape(spec.shape),
             name=name,
             base_dir=folder,
