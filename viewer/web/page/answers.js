@@ -154,7 +154,7 @@ export function double(app) {
   const way = sided(atlas).concat(atlas.blocks.filter((block) => block.kind === "conv_out"));
   const order = atlas.blocks.filter((block) => block.kind === "conv_in").concat(way);
   const steps = order
-    .map((block, at) => [order[at - 1]?.shape?.[1], block.shape?.[1], block])
+    .map((block, at) => [order[at - 1]?.work?.[1], block.work?.[1], block])
     .filter(([from, to]) => from !== to && Number.isInteger(from) && Number.isInteger(to));
   const grown = steps.filter(([from, to]) => to > from);
   const exact = grown.filter(([from, to]) => to === 2 * from);

@@ -1,6 +1,6 @@
 // The rows of viewer/model/rows.py with the look-ups that every view needs.
 
-import { count } from "./counting.js";
+import { count, workShape } from "./counting.js";
 
 // What people call it, in the words of roles.
 const SYNONYMS = {
@@ -54,6 +54,9 @@ export class Atlas {
         }
       }
     }
+    this.blocks.forEach((block) => {
+      block.work = workShape(this, block);
+    });
     this.natural = this.nominal;
     count(this, this.natural);
   }

@@ -38,10 +38,10 @@ export function fitted(text, room, font = 13) {
 
 export function drawBlock(atlas, block, box, { narrow, alive }, options) {
   const node = atlas.nodes[block.nodes[0]];
-  const [, channels, ...size] = block.shape ?? [];
+  const [, channels, ...size] = block.work ?? [];
   const level =
     block.level === null || block.level === undefined ? "" : `level ${block.level}, `;
-  const label = `${node.path}, ${level}${shapeText(block.shape)}, ${cost(block, atlas).join(", ")}`;
+  const label = `${node.path}, ${level}${shapeText(block.work)}, ${cost(block, atlas).join(", ")}`;
   const group = svg("g", {
     class: `block side-${block.kind}`,
     transform: `translate(${box.x} ${box.y})`,

@@ -180,6 +180,13 @@ function weightBytes(atlas) {
 // The operators that change a resolution.
 const FIRST = WORDS("Conv AveragePool MaxPool Resize Upsample ConvTranspose NhwcConv");
 
+// The shape that a block works at: of its last resnet, before the resolution changes.
+export function workShape(atlas, block) {
+  const resnets = block.parts.filter((part) => part.role === "resnet").reverse();
+  const shapes = resnets.map((part) => atlas.outShape(part.node));
+  return shapes.find((shape) => shape?.length === 4) ?? block.shape;
+}
+
 // What a change of resolution does at the size that is chosen; null for other pieces.
 export function resized(atlas, part) {
   if (part.role !== "downsample" && part.role !== "upsample") {
@@ -207,9 +214,9 @@ export function resized(atlas, part) {
 // The size of the image at a level, as text, and whether a half was rounded up to get there.
 export function sideAt(atlas, level, asNumbers) {
   const block = atlas.blocks.find(
-    (one) => one.level === level && one.shape?.length === 4 && one.kind !== "conv_in",
+    (one) => one.level === level && one.work?.length === 4 && one.kind !== "conv_in",
   );
-  const dims = block?.shape.slice(2) ?? [];
+  const dims = block?.work.slice(2) ?? [];
   const before = 2 ** (level - 1);
   const { height, width } = atlas.nominal;
   const symbolic = dims.some((dim) => typeof dim === "string");

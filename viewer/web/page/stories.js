@@ -49,7 +49,7 @@ const stop = (say, more = {}) => ({
 }); // prettier-ignore
 
 function places(atlas, block) {
-  const size = numbersOf(block.shape?.slice(2), atlas.nominal);
+  const size = numbersOf(block.work?.slice(2), atlas.nominal);
   return size && size.length === 2 ? { text: size.join("×"), count: elements(size) } : null;
 }
 
@@ -211,7 +211,7 @@ function passing(atlas, block) {
   const coming = atlas.skips.filter((skip) => blockOf(atlas, skip.sink) === index);
   const changes = block.parts.map((part) => resized(atlas, part)).filter(Boolean);
   return [
-    `${name}, ${placeOf(block)}: ${block.shape?.[1] ?? "?"} channels at ${at(atlas, block.shape?.slice(2))}${parts.length > 0 ? `, worked on by ${parts.join(", ")}` : ""}.`,
+    `${name}, ${placeOf(block)}: ${block.work?.[1] ?? "?"} channels at ${at(atlas, block.work?.slice(2))}${parts.length > 0 ? `, worked on by ${parts.join(", ")}` : ""}.`,
     coming.length > 0 ? `${plural(coming.length, "skip")} join here.` : "",
     leaving.length > 0 ? `${plural(leaving.length, "skip")} leave for the other side.` : "",
     ...changes.map(change),
