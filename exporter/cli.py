@@ -20,6 +20,7 @@ from exporter.errors import AtlasError, TargetError, UsageError
 from exporter.sampler import cli as sampling
 from exporter.shipped import shipped
 from exporter.terminal import Parser, StageDisplay, run
+from exporter.text_to_image import cli as whole
 
 if TYPE_CHECKING:
     from exporter.report import ExportReport
@@ -37,6 +38,8 @@ examples:
       a single-file checkpoint in the original layout; its UNet is linked where it lies
   python -m exporter fine-tunes --all fine-tunes
       every checkpoint in a folder: one trace, one proof each
+  python -m exporter text-to-image.onnx --pipeline shapes
+      text encoder, scheduler, UNet and VAE decoder as one file: token ids in, image out
   python -m exporter unet.onnx --flat --opset 23 --report report.json
       one flat graph, and what was done as JSON
 
@@ -61,6 +64,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
         _guard_report(arguments.report, arguments.output)
     if arguments.shard and not arguments.all:
         raise UsageError(f"--shard {arguments.shard} without --all")
+    if arguments.pipeline:
+        return whole.picture(arguments, console)
     sampling.guard(arguments)
     if arguments.all:
         return _export_all(arguments, console)
@@ -200,6 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     _source_options(parser)
     _graph_options(parser)
     sampling.add_options(parser)
+    whole.add_options(parser)
     _check_options(parser)
     parser.add_argument("--report", type=Path, metavar="FILE", help="write a JSON report")
     parser.add_argument("--quiet", action="store_true", help="no progress")
