@@ -32,16 +32,42 @@ def train_autoencoder(recipe: dict[str, Any], seed: int, report: Report) -> Any:
         report: Told each step and its loss.
 
     Returns:
-        The model; ``scaling_factor`` brings latents to a standard deviation of one.
+        The model; its latents are white, so that ``scaling_factor`` is 1.
     """
     torch.manual_seed(seed)
     vae: Any = diffusers.AutoencoderKL(**recipe["config"])
     random = Random(seed)
     _train(vae, vae.parameters(), recipe, recipe["steps"], random, report)
-    with torch.inference_mode():
-        latents = vae.eval().encode(images(random, 256)).latent_dist.mode()
-    vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
+    whiten(vae, images(random, 1024))
     return vae
+
+
+@torch.no_grad()
+def whiten(vae: Any, batch: torch.Tensor) -> None:
+    """Makes latents uncorrelated, of mean 0 and standard deviation 1; decodes to the same.
+
+    Left alone, two of the four channels hold the brightness of the background and the two
+    that tell colours are a fifth as large: noise hides them first. The map and its inverse go
+    into the 1x1 convolutions that end the encoder and begin the decoder.
+
+    Args:
+        vae: Changed in place.
+        batch: Images, (N, 3, 48, 48).
+    """
+    latents = vae.eval().encode(batch).latent_dist.mode()
+    places = latents.permute(0, 2, 3, 1).flatten(0, 2).double()
+    mean, covariance = places.mean(0), torch.cov(places.T)
+    values, vectors = torch.linalg.eigh(covariance)
+    white = vectors @ values.rsqrt().diag() @ vectors.T
+    count, before, after = len(mean), vae.quant_conv, vae.post_quant_conv
+    weight, bias = before.weight[:, :, 0, 0].double(), before.bias.double()
+    weight[:count], bias[:count] = white @ weight[:count], white @ (bias[:count] - mean)
+    before.weight.copy_(weight[:, :, None, None])
+    before.bias.copy_(bias)
+    back = after.weight[:, :, 0, 0].double()
+    after.bias.add_(back @ mean)
+    after.weight.copy_((back @ white.inverse())[:, :, None, None])
+    vae.register_to_config(scaling_factor=1.0)
 
 
 def sharpen(vae: Any, recipe: dict[str, Any], seed: int, report: Report) -> None:

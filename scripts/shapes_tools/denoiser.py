@@ -27,7 +27,8 @@ class Training:
 
     Args:
         recipe: ``unet`` and ``text_encoder`` configurations, ``steps``, ``batch``,
-            ``learning_rate``, ``ema``, ``unconditional``, ``map_weight``.
+            ``learning_rate``, ``text_pace`` (the text encoder's part of it), ``ema``,
+            ``unconditional``, ``map_weight``.
         tokenizer: Of the captions.
         scheduler: Its ``alphas_cumprod`` and ``prediction_type`` are trained for.
         seed: Of weights, order and noise.
@@ -48,7 +49,7 @@ class Training:
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.watched = watch(unet)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=self.recipe["learning_rate"], weight_decay=1e-3
+            [{"params": unet.parameters()}, {"params": text.parameters()}], weight_decay=1e-3
         )
         self.random = torch.Generator().manual_seed(self.seed)
 
@@ -59,8 +60,9 @@ class Training:
             pool: The scenes.
             empty: Token ids of the empty caption, (16,).
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe["learning_rate"] * self._pace()
+        parts = (1.0, self.recipe["text_pace"])
+        for group, part in zip(self.optimizer.param_groups, parts, strict=True):
+            group["lr"] = self.recipe["learning_rate"] * self._pace() * part
         noise_loss, map_loss = self._losses(pool, empty)
         self.optimizer.zero_grad()
         (noise_loss + self.recipe["map_weight"] * map_loss).backward()

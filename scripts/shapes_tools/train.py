@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 from shapes_tools.autoencoder import Report, sharpen, train_autoencoder
+from shapes_tools.captions import teach_captions
 from shapes_tools.data import Pool, make_pool
 from shapes_tools.denoiser import Training, sample
 from shapes_tools.folder import save_pipeline
@@ -110,6 +111,11 @@ def _train(
     if checkpoint.is_file():
         training.restore(checkpoint)
         _say(f"resumed at step {training.step}")
+    else:
+        text, lesson = training.model["text"], recipe["captions"]
+        end = training.tokenizer.eos_token_id
+        teach_captions(text, pool, end, lesson, recipe["seed"], _reporter("captions"))
+        training.averaged["text"].load_state_dict(text.state_dict())
     empty = encode(training.tokenizer, [""])[0]
     shown = scenes(recipe["seed"] + 1, _SHOWN, held_out=True)
     start, first = time.perf_counter(), training.step

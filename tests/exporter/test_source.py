@@ -39,7 +39,7 @@ def test_preset_is_the_published_model(name):
 
 def test_every_preset_is_known():
     assert presets()[0] == "sd15"
-    assert set(presets()) == {*PARAMETERS, "tiny", "tiny-xl"}
+    assert set(presets()) == {*PARAMETERS, "shapes", "tiny", "tiny-xl"}
 
 
 @pytest.mark.parametrize("within", ["", "unet"])

@@ -28,6 +28,7 @@ from exporter.inputs import with_halves
 from exporter.parity.cases import ParityCase
 from exporter.parity.check import check
 from exporter.parity.inputs import make_inputs
+from exporter.parity.locate import locate
 from exporter.parity.subject import Subject
 from exporter.runtime.contract import read_contract
 from exporter.runtime.session import Session, open_session
@@ -184,7 +185,7 @@ def test_a_real_controlnet_drives_the_file(files, sessions) -> None:
     assert np.abs(ours - reference).max() < 1e-5
 
 
-def test_a_residual_on_the_wrong_skip_fails(files: Files) -> None:
+def test_a_residual_on_the_wrong_skip_fails_and_is_named(files: Files) -> None:
     def exchange(model: ir.Model) -> None:
         first, second = (sums(model)[f"{SKIPS}_{index}"] for index in (0, 1))
         a, b = first.inputs[1], second.inputs[1]
@@ -194,6 +195,10 @@ def test_a_residual_on_the_wrong_skip_fails(files: Files) -> None:
     wrong = edits.inject(files.conditioned, files.plain.with_name("wrong.onnx"), exchange)
     report = check(wrong, files.subject, cases=CASES[1:])
     assert not report.passed
+    finding = locate(wrong, files.subject, CASES[1]).finding
+    assert finding is not None
+    assert finding.role == "condition"
+    assert finding.node in (f"{SKIPS}_0/Add", f"{SKIPS}_1/Add")
 
 
 def sums(model: ir.Model) -> dict[str, ir.Node]:
