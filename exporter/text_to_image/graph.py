@@ -13,6 +13,7 @@ from exporter import metadata as meta
 from exporter.architecture import Run
 from exporter.fold import fold
 from exporter.lower import lower
+from exporter.reading.summary import definition
 from exporter.simplify import simplify
 from exporter.text_to_image.part import Part
 from exporter.trace import Subject, trace_module
@@ -49,7 +50,7 @@ def build_part(part: Part, dtype: Dtype, opset: int, run: Run) -> PartGraph:
         program = trace_module(wrapper, subject)
         model, _ = simplify(lower(program, opset), program.classes)
         _drop_unused(model, {spec.name for spec in part.inputs})
-        _annotate(model, part)
+        _annotate(model, part, program.classes[""])
     return PartGraph(model, _foldable(program.classes))
 
 
@@ -76,10 +77,12 @@ def _drop_unused(model: ir.Model, own: set[str]) -> None:
         graph.inputs.remove(value)
 
 
-def _annotate(model: ir.Model, part: Part) -> None:
-    """Every node is of the part, and of the part's own module where nothing else is known."""
+def _annotate(model: ir.Model, part: Part, cls: str) -> None:
+    """Every node is of the part, and of the part's own class where nothing else is known."""
+    file, line = definition(cls)
     for node in model.graph:
-        node.metadata_props.setdefault(meta.MODULE, "")
-        node.metadata_props.setdefault(meta.CLASS, part.class_name)
-        node.metadata_props.setdefault(meta.SOURCE, "")
-        node.metadata_props[meta.ROLE] = part.role
+        props = node.metadata_props
+        props.setdefault(meta.MODULE, "")
+        props.setdefault(meta.CLASS, cls)
+        props[meta.SOURCE] = props.get(meta.SOURCE) or f"{file}:{line}"
+        props[meta.ROLE] = part.role

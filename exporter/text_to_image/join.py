@@ -91,7 +91,7 @@ def picture_graph(
     sampler = ir.Function("sampler", SAMPLER, graph=stage.graph, attributes=[])
     name = type(family.scheduler).__name__
     sampler.doc_string = SAMPLER_DOC.format(name=name, formula=family.formula)
-    functions = [sampler, *stage.functions]
+    functions = [*stage.functions, sampler]  # callees first: ONNX's evaluator wants it so
     own: dict[str, ir.Function] = {}
     for part in layout.parts:
         model = parts[part.name]

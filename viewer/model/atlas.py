@@ -15,6 +15,7 @@ from viewer.model.flows import with_costs, with_flows
 from viewer.model.groups import grouped
 from viewer.model.rows import node_row, value_row
 from viewer.model.sizes import Nominal
+from viewer.model.stage import Stage, find_stage
 from viewer.model.tree import Node, Tree
 from viewer.model.unet import Attention, Block, Injection, Skip
 from viewer.numbers import plain_json
@@ -34,6 +35,7 @@ class Atlas:
         injections: Where the time enters.
         attentions: Every attention with the provenance of Q, K and V.
         missing: What the file does not say, one sentence each.
+        stage: The loop around the UNet; None where the file is one call of it.
     """
 
     file: model_file.ModelFile
@@ -45,6 +47,7 @@ class Atlas:
     injections: tuple[Injection, ...]
     attentions: tuple[Attention, ...]
     missing: tuple[str, ...]
+    stage: Stage | None = None
 
     @property
     def name(self) -> str:
@@ -146,6 +149,7 @@ class Atlas:
             "injections": [vars(injection) for injection in self.injections],
             "attentions": [vars(attention) for attention in self.attentions],
             "roles": {role: list(ids) for role, ids in self.parts.items()},
+            "stage": vars(self.stage) if self.stage else None,
         }
 
 
@@ -176,7 +180,8 @@ def read(
     found = unet.skips(tree)
     tree = _mark_skips(tree, found)
     parts = (unet.blocks(tree, found), found, unet.injections(tree), unet.attentions(tree))
-    atlas = Atlas(file, metadata, nominal, tree, *parts, missing=())
+    stage = find_stage(tree, _json(metadata.get("atlas.sampler")))
+    atlas = Atlas(file, metadata, nominal, tree, *parts, missing=(), stage=stage)
     return replace(atlas, missing=tuple(_missing(atlas)))
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import diffusers
 import pytest
 
 import exporter.text_to_image.make
+from exporter.text_to_image.graph import PartGraph, build_part
 from exporter.text_to_image.make import make_picture
+from exporter.text_to_image.part import Part
 from exporter.text_to_image.plan import PicturePlan, PictureRequest, make_plan
 from tests.exporter.sample.tinysd import (
     XL_POOLED,
@@ -57,15 +60,25 @@ def pipelines(tmp_path_factory: pytest.TempPathFactory, workshop: Any) -> dict[s
 def picture(pipelines: dict[str, Path], workshop: Any) -> Made:
     """``picture("sd", sampler="ddim", ...)``: a file beside its pipeline, and its plan."""
     made: dict[Any, tuple[Path, PicturePlan]] = {}
+    traced: dict[str, PartGraph] = {}
 
-    def make(kind: str, check: bool = False, **how: Any) -> tuple[Path, PicturePlan]:
-        key = (kind, *sorted(how.items()))
+    def build(part: Part, *how: Any) -> PartGraph:
+        key = f"{part.weights.files[0]} {how[:2]}"
+        if key not in traced:
+            traced[key] = build_part(part, *how)
+        return replace(traced[key], model=traced[key].model.clone())
+
+    def make(kind: str, name: str = "own", **how: Any) -> tuple[Path, PicturePlan]:
+        key = (kind, name, *sorted(how.items()))
         if key not in made:
-            name = "-".join(str(value) for value in how.values()) or "own"
-            target = pipelines[kind] / f"{name}.onnx"
-            request = PictureRequest(target, str(pipelines[kind]), check=check, **how)
+            target = (
+                pipelines[kind]
+                / f"{name if name != 'own' else '-'.join(['own', *how.values()])}.onnx"
+            )
+            request = PictureRequest(target, str(pipelines[kind]), check=False, **how)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(exporter.text_to_image.make, "build", workshop._build)
+                patch.setattr(exporter.text_to_image.make, "build_part", build)
                 make_picture(request)
             made[key] = target, make_plan(request)
         return made[key]

@@ -30,7 +30,7 @@ SMALL = Case(2, height=8, width=8)
 @pytest.mark.parametrize("kind", ["sd", "xl"])
 def test_it_paints_as_diffusers_does(kind: str, picture: Any) -> None:
     path, plan = picture(kind)
-    proof = prove(path, plan, CASES)
+    proof = prove(path, plan, CASES if kind == "xl" else CASES[:2])
     assert proof.passed, proof.worst
     assert all(one.max_abs < 1e-4 for one in proof.differences)
 

@@ -23,7 +23,7 @@ export function interactive(group, node, label, options) {
 
 export function drawBlock(atlas, block, box, options) {
   const node = atlas.nodes[block.nodes[0]];
-  const name = node.path;
+  const name = atlas.inU(node.path);
   const [, channels, ...size] = block.shape ?? [];
   const level =
     block.level === null || block.level === undefined ? "" : `level ${block.level}, `;

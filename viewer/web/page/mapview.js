@@ -8,6 +8,7 @@ import { shapeOf } from "./nodes.js";
 import { compact, share } from "./numbers.js";
 import { severity } from "./parity.js";
 import { roleLabel } from "./roles.js";
+import { drawStage } from "./stage.js";
 
 export function drawMaps(app) {
   const host = app.parts.maps;
@@ -41,7 +42,8 @@ function oneMap(app, index) {
     app.atlases.length > 1
       ? el("h2", { class: "map-title" }, el("b", {}, "AB"[index]), ` ${atlas.file}`)
       : null;
-  return el("div", { class: `map-box${mine ? " current" : ""}` }, title, drawn);
+  const stage = drawStage(app, index);
+  return el("div", { class: `map-box${mine ? " current" : ""}` }, title, stage, drawn);
 }
 
 function mark(app, atlas, item, differing, mine) {
