@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("exporter", "write a UNet as .onnx and prove it equal to PyTorch"),
     "parity": ("exporter.parity", "check any .onnx of a UNet against PyTorch"),
     "profile": ("exporter.profile", "tell which modules and roles a step's time goes to"),
+    "lora": ("exporter.lora", "turn a LoRA into inputs of a file exported with --lora"),
     "sample": ("exporter.sample", "run a denoising loop over a file and record it"),
     "view": ("viewer", "show a file, or compare two, in the browser"),
     "replay": ("viewer.replay", "show a recording"),

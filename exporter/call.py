@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from exporter.conditions.lora import added, is_lora
 from exporter.conditions.residuals import gathered, is_residual
 from exporter.errors import UsageError
 
@@ -30,12 +31,14 @@ def call(unet: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.Te
     """
     device = next(unet.parameters()).device
     moved = {k: v if v.device == device else v.to(device) for k, v in tensors.items()}
-    own = {k: v for k, v in moved.items() if k not in ADDED and not is_residual(k)}
+    special = (*ADDED, *(k for k in moved if is_residual(k) or is_lora(k)))
+    own = {k: v for k, v in moved.items() if k not in special}
     arguments: dict[str, Any] = {**own, **gathered(moved)}
-    added = {k: v for k, v in moved.items() if k in ADDED}
-    if added:
-        arguments["added_cond_kwargs"] = added
-    output: torch.Tensor = unet(**arguments, return_dict=False)[0]
+    conditions = {k: v for k, v in moved.items() if k in ADDED}
+    if conditions:
+        arguments["added_cond_kwargs"] = conditions
+    with added(unet, moved):
+        output: torch.Tensor = unet(**arguments, return_dict=False)[0]
     return output
 
 

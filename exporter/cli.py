@@ -181,6 +181,8 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
         cache=arguments.cache,
         prediction=arguments.prediction,
         conditions=tuple(arguments.conditions),
+        lora=arguments.lora,
+        fuse_lora=tuple(arguments.fuse_lora),
     )
 
 
@@ -204,6 +206,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("output", type=Path, metavar="OUT.onnx", help="the file to write")
     _source_options(parser)
     _graph_options(parser)
+    _condition_options(parser)
     sampling.add_options(parser)
     whole.add_options(parser)
     _check_options(parser)
@@ -271,15 +274,6 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         metavar="MODULE",
         help="a module that computes in fp32 in a half precision graph; repeatable",
     )
-    for condition, whose in (("controlnet", "a ControlNet's"), ("adapter", "a T2I-Adapter's")):
-        group.add_argument(
-            f"--{condition}-inputs",
-            dest="conditions",
-            action="append_const",
-            const=condition,
-            default=[],
-            help=f"take {whose} residuals as inputs; zeros are off (docs/CONDITIONS.md)",
-        )
     group.add_argument("--flat", action="store_true", help="no functions: one flat graph")
     group.add_argument(
         "--optimize",
@@ -293,6 +287,36 @@ def _graph_options(parser: argparse.ArgumentParser) -> None:
         dest="cache",
         action="store_false",
         help="trace the architecture even if this machine has traced it before",
+    )
+
+
+def _condition_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("conditions (docs/CONDITIONS.md)")
+    for condition, whose in (("controlnet", "a ControlNet's"), ("adapter", "a T2I-Adapter's")):
+        group.add_argument(
+            f"--{condition}-inputs",
+            dest="conditions",
+            action="append_const",
+            const=condition,
+            default=[],
+            help=f"take {whose} residuals as inputs; zeros are off",
+        )
+    group.add_argument(
+        "--lora",
+        nargs="?",
+        const="transformers",
+        choices=("transformers", "all"),
+        help="low-rank branches whose factors are inputs, none by default: a LoRA is loaded, "
+        "changed and removed without a weight being touched; in the transformers (default) or "
+        "beside every layer",
+    )
+    group.add_argument(
+        "--fuse-lora",
+        action="append",
+        default=[],
+        metavar="FILE=0.8",
+        help="a LoRA to bake into the weights while they are copied, and how strongly "
+        "(default: 1); repeatable",
     )
 
 

@@ -23,6 +23,7 @@ from exporter.parity.subject import Subject
 from exporter.parity.tolerance import resolve
 from exporter.publish import Stage, variant_of, write
 from exporter.reading.docstrings import model_doc
+from exporter.runtime.contract import read_contract
 from exporter.types import Dtype, ExportRequest, OnProgress, Progress, Source
 from exporter.variant import Variant
 
@@ -97,6 +98,7 @@ def prove(
     Raises:
         ParityError: One differs from PyTorch; says where first.
     """
+    source = read_contract(written[0].path).conditioned(source) if request.lora else source
     subject = Subject(source, dtype, request.keep_fp32, request.provider)
     tolerance = resolve(dtype, request.atol, request.rtol)
     cases = cases_of(source)

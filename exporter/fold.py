@@ -131,7 +131,7 @@ def _function(
         for index, value in enumerate(node.inputs):
             if value in replaced:
                 node.replace_input_with(index, replaced[value])
-            elif value is not None and value.is_initializer():
+            elif value is not None and _is_constant(value):
                 if value not in constants:
                     constants[value] = _constant(value, summary.path, node)
                 node.replace_input_with(index, constants[value].outputs[0])
@@ -188,8 +188,13 @@ def _is_named(value: ir.Value) -> bool:
 
 def _incoming(nodes: list[ir.Node], body: set[ir.Node]) -> list[ir.Value]:
     values = (value for node in nodes for value in node.inputs if value is not None)
-    outside = (v for v in values if not v.is_initializer() and v.producer() not in body)
+    outside = (v for v in values if not _is_constant(v) and v.producer() not in body)
     return list(dict.fromkeys(outside))
+
+
+def _is_constant(value: ir.Value) -> bool:
+    """Whether nobody can give it another value: an input with a default is none."""
+    return value.is_initializer() and not value.is_graph_input()
 
 
 def _leaves(value: ir.Value, body: set[ir.Node]) -> bool:

@@ -33,6 +33,7 @@ ROLES = {
     "joint_attention": "K and V from the text and the image together",
     "skip": "the Concat that takes a skip connection",
     "condition": "where a residual of a ControlNet or an adapter is added to the image",
+    "lora": "a low-rank branch beside a layer, its factors inputs of the graph",
     "resnet": "a residual block that receives a time injection",
     "feed_forward": "the MLP of a transformer block",
     "transformer": "image to tokens and back, residual sums between attentions",

@@ -17,6 +17,7 @@ from exporter.errors import AtlasError
 from exporter.files import prove, write_files
 from exporter.fold import fold
 from exporter.parity.report import ParityReport
+from exporter.passes.low_rank import TRANSFORMERS, LowRank
 from exporter.plan import Plan, make_plan
 from exporter.publish import Stage, attach, drop_transposes, staged, variant_of
 from exporter.report import ExportReport, VariantReport
@@ -64,6 +65,10 @@ def export(
             assert plan.provider is not None
             with run.stage("variant"):
                 variant = make_variant(graph.model, plan.provider, graph.parameters)
+        if request.lora:
+            with run.stage("lora"):
+                roles = TRANSFORMERS if request.lora == "transformers" else None
+                LowRank(graph.parameters, roles)(model)
         with run.stage("weights"):
             transposed = graph.transposed if plan.mode == "packed" else frozenset()
             if stored is None:  # what is transposed had to be known
@@ -188,6 +193,7 @@ def _weights_facts(
         "mode": plan.mode,
         "dtype": plan.dtype,
         **({"keep_fp32": list(kept)} if kept else {}),
+        **({"lora": list(plan.source.fused)} if plan.source.fused else {}),
         "parameters": sum(math.prod(spec.shape) for spec in specs.values()),
         "bytes": sum(spec.nbytes for spec in specs.values()),
         "files": {name: f"sha256:{value}" for name, value in files.items()},

@@ -25,6 +25,7 @@ from exporter.types import (
 )
 from exporter.variant import require_variant
 from exporter.weights.checkpoint import natural_dtype
+from exporter.weights.fused import with_loras
 from exporter.weights.store import link_weights
 
 DEFAULT_OPSET = 24
@@ -88,6 +89,8 @@ def make_plan(
         raise UsageError(f"--opset {opset}", f"{OPSETS[0]} to {OPSETS[-1]}")
     if request.optimize:
         require_variant(opset, request.dtype)
+    if request.lora:
+        _guard_lora(request)
     guard_target(target)
     if request.check:
         require_tolerances(request.atol, request.rtol)
@@ -112,7 +115,7 @@ def _look(
         seed=request.seed,
         progress=on_progress,
     )
-    source = with_conditions(source, request.conditions)
+    source = with_conditions(with_loras(source, request.fuse_lora), request.conditions)
     source = replace(source, prediction=request.prediction or source.prediction)
     dtype = request.dtype or _dtype_of(source)
     if request.optimize:
@@ -124,6 +127,13 @@ def _look(
     if request.check and provider:
         require_dtype(provider, dtype)
     return Plan(request, target, source, dtype, opset, provider, linked)
+
+
+def _guard_lora(request: ExportRequest) -> None:
+    """The branches are added to one flat graph of one dtype."""
+    for option, given in (("optimize", request.optimize), ("keep-fp32", request.keep_fp32)):
+        if given:
+            raise UsageError(f"--lora with --{option}", "one of them")
 
 
 def _provider(request: ExportRequest) -> Obtained | None:

@@ -14,6 +14,7 @@ Provider = Literal["auto", "cpu", "cuda"]
 WeightsMode = Literal["auto", "link", "copy", "packed"]
 Optimize = Literal["ort"]
 Condition = Literal["controlnet", "adapter"]
+Lora = Literal["transformers", "all"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 
 TORCH_DTYPES: Mapping[Dtype, torch.dtype] = {
@@ -82,7 +83,7 @@ class InputSpec:
         name: ``sample``, ``timestep``, ``encoder_hidden_states``, ``text_embeds``,
             ``time_ids``, ``timestep_cond``, ``class_labels``, or a condition's.
         shape: Symbols ``B``, ``H``, ``W``, ``S``, ``T``, halves of a size rounded up such as
-            ``H/4``, and static sizes. ``timestep`` is
+            ``H/4``, the rank ``R3`` of a module's factors, and static sizes. ``timestep`` is
             ``("T",)``: one for the whole batch, or one per sample.
         dtype: ``"model"`` follows ``--dtype``; otherwise fixed.
     """
@@ -106,6 +107,9 @@ class Source:
         revision: Hub commit, when there is one.
         size_multiple: Height and width must be multiples of this (1: any size from 8).
         prediction: What the output means to a scheduler; None where nothing tells.
+        fused: LoRAs that are baked into the weights, ``FILE=0.8`` each.
+        lora: Low-rank factors that a file takes besides, and their scale: inputs with a
+            default (``exporter.conditions.lora``). Not traced: added to the graph.
     """
 
     name: str
@@ -117,6 +121,8 @@ class Source:
     revision: str | None = None
     size_multiple: int = 1
     prediction: Prediction | None = None
+    lora: tuple[InputSpec, ...] = ()
+    fused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -208,3 +214,5 @@ class ExportRequest:
     cache: bool = True
     prediction: Prediction | None = None
     conditions: tuple[Condition, ...] = ()
+    lora: Lora | None = None
+    fuse_lora: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -14,10 +15,14 @@ import pytest
 import torch
 
 from tests.browser import chromium, eyes
+from tests.floors import floors
 
-__all__ = ["chromium", "eyes"]  # fixtures for every folder
+__all__ = ["chromium", "eyes", "floors"]  # fixtures for every folder
 
 os.environ["UNET_ATLAS_CACHE"] = ""  # no test leaves anything in, or reads, a user's cache
+if "PYTEST_XDIST_WORKER" in os.environ:  # one worker a core
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 
 SLOW = (
     "test_package.py",
@@ -26,6 +31,8 @@ SLOW = (
     "scripts/test_bench.py",
     "scripts/test_floor.py",
     "viewer/test_page.py",
+    "viewer/test_sample_page.py",
+    "viewer/test_sampling.py",
     "viewer/test_server.py",
     "viewer/test_targets.py",
     "viewer/test_views.py",
@@ -62,6 +69,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.relative_to(tests).as_posix().startswith(SLOW):
             item.add_marker(pytest.mark.slow)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """How much fuzzing tried, and how near its limit a comparison of backends came."""
+    tried, nearest = Counter[str](), (0.0, "")
+    for report in terminalreporter.stats.get("", []):  # of set-up and teardown
+        for name, value in report.user_properties if report.when == "teardown" else []:
+            if name == "floors":
+                nearest = max(nearest, (value, report.nodeid))
+            else:
+                tried[name] += value
+    if tried:
+        terminalreporter.write_line(f"fuzz: {tried.total()} examples")
+    for name, count in sorted(tried.items()):
+        terminalreporter.write_line(f"  {name}: {count}")
+    if nearest[1]:
+        terminalreporter.write_line(f"floors: {nearest[0]:.0%} of the limit in {nearest[1]}")
 
 
 @pytest.fixture(scope="session")

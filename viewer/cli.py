@@ -13,6 +13,7 @@ from viewer.model.recording import read_recording
 from viewer.outputs import add_output_options, check_outputs, write_outputs
 from viewer.serve import headless, netron, offline
 from viewer.serve.command import add_page_options, serve
+from viewer.serve.sampling import Sampler
 from viewer.serve.server import Server
 from viewer.serve.shown import Shown
 from viewer.targets import HTML, PNG, SVG, Target, guard
@@ -79,6 +80,13 @@ def command_line() -> Parser:
         help="refuse a file with more operators (default: %(default)s)",
     )
     add_page_options(parser)
+    parser.add_argument(
+        "--pipeline",
+        default="",
+        metavar="DIR",
+        help="what the page samples with: a pipeline's folder with text encoder, VAE and "
+        "scheduler (default: the shipped one that the file was made from, if it was)",
+    )
     files = parser.add_argument_group("files instead of a page")
     files.add_argument(
         "--html", type=Target((HTML,)), metavar="FILE", help="one self-contained page"
@@ -132,7 +140,10 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
         for model in shown.models:
             for sentence in model.missing:
                 say(f"{model.file.path.name}: {sentence}")
-        serve(shown, options, " and ".join(model.name for model in shown.models))
+        paths = [model.file.path for model in shown.models]
+        sampler = Sampler(paths, options.pipeline) if Sampler.possible() else None
+        names = " and ".join(model.name for model in shown.models)
+        serve(shown, options, names, sampler=sampler)
 
 
 def _read(path: Path, max_nodes: int) -> atlas.Atlas:

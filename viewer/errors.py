@@ -5,6 +5,8 @@ ViewerError              exit code 2
 │   └── LocationError    external data that lies outside the model's own files
 ├── ReportError          a parity report that cannot be read
 ├── RecordingError       a recording that cannot be read, or lacks what is asked of it
+├── SamplingError        a run that cannot be ordered, or is not there
+│   └── SamplingBusyError  one is going on already
 ├── NetronError          Netron's installed pages are missing
 ├── BrowserError         no Chromium for a headless export, or it did not deliver
 └── TargetError          the output cannot be written where it was asked for
@@ -19,6 +21,8 @@ __all__ = [
     "NetronError",
     "RecordingError",
     "ReportError",
+    "SamplingBusyError",
+    "SamplingError",
     "TargetError",
     "ViewerError",
 ]
@@ -56,6 +60,14 @@ class ReportError(ViewerError):
 
 class RecordingError(ViewerError):
     """A recording that cannot be read, or lacks what is asked of it."""
+
+
+class SamplingError(ViewerError):
+    """A run that cannot be ordered, or is not there."""
+
+
+class SamplingBusyError(SamplingError):
+    """A run is going on already."""
 
 
 class NetronError(ViewerError):

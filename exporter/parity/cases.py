@@ -23,7 +23,7 @@ MOST_CLASSES = 32
 """Classes that one batch may hold to see each of them."""
 
 _PATTERN = re.compile(
-    r"B(\d+)H(\d+)W(\d+)(?:S(\d+))?(?:T(B?)(\d+(?:\.\d+)?))?(D?)", re.IGNORECASE
+    r"B(\d+)H(\d+)W(\d+)(?:S(\d+))?(?:T(B?)(\d+(?:\.\d+)?))?(D?)(?:L(\d+))?", re.IGNORECASE
 )
 
 
@@ -42,6 +42,7 @@ class ParityCase:
         contrast: The samples are alike but for one condition each (``conditions``), of which
             the time is the second sample's: what each condition changes is judged too.
         seed: Seed of every random number of the case.
+        lora: Least rank of a random LoRA, for a file that takes one; 0 for none.
     """
 
     batch: int
@@ -52,16 +53,19 @@ class ParityCase:
     per_sample: bool = False
     contrast: bool = False
     seed: int = 0
+    lora: int = 0
 
     @property
     def name(self) -> str:
         """As ``--case`` reads it, e.g. ``B2H96W64S77T500``.
 
-        ``TB500`` has one timestep for each sample; ``D`` at the end is a contrast.
+        ``TB500`` has one timestep for each sample; ``D`` at the end is a contrast, ``L4`` a
+        random LoRA of rank 4.
         """
         each = "TB" if self.per_sample else "T"
         size = f"B{self.batch}H{self.height}W{self.width}S{self.tokens}"
-        return f"{size}{each}{self.timestep:g}{'D' if self.contrast else ''}"
+        lora = f"L{self.lora}" if self.lora else ""
+        return f"{size}{each}{self.timestep:g}{'D' if self.contrast else ''}{lora}"
 
     @property
     def timesteps(self) -> tuple[float, ...]:
@@ -83,7 +87,7 @@ class ParityCase:
 
     @classmethod
     def parse(cls, text: str) -> ParityCase:
-        """Read ``B2H96W64S77``, ``B2H96W64S77T261.5``, ``...TB261.5`` or ``...TB996D``.
+        """Read ``B2H96W64S77``, ``B2H96W64S77T261.5``, ``...TB261.5``, ``...D``, ``...L4``.
 
         S is 77 and T 500 unless given.
 
@@ -99,7 +103,8 @@ class ParityCase:
             raise UsageError(f"case {text!r} has a size of zero", "sizes from 1")
         timestep = float(match[6]) if match[6] else 500.0
         each, contrast = bool(match[5]), bool(match[7])
-        return cls(batch, height, width, tokens, timestep, each, contrast)
+        lora = int(match[8] or 0)
+        return cls(batch, height, width, tokens, timestep, each, contrast, lora=lora)
 
 
 _SMOKE = (
@@ -110,6 +115,9 @@ _SMOKE = (
 """The check of every export, chosen by what it tells apart for its size: no time at all, a
 fraction and a late one; one timestep for a batch and one for each; text shorter and longer
 than CLIP's; odd and even, larger and smaller than traced; every condition by itself."""
+
+_LORA = ParityCase(2, 9, 8, timestep=261.25, lora=3)
+"""A LoRA whose ranks are 3 and 4 in turn: every module has its own."""
 
 _STANDARD = (
     *_SMOKE,
@@ -164,7 +172,8 @@ def matrix(
 def cases_of(source: Source, which: CaseSet = "smoke") -> tuple[ParityCase, ...]:
     """The cases of one set for one UNet; see ``matrix``.
 
-    A short table of classes is asked whole, in one batch of the smallest images.
+    A short table of classes is asked whole, in one batch of the smallest images; a file that
+    takes a LoRA is asked once with one.
     """
     names = {spec.name: spec for spec in source.inputs}
     text = "encoder_hidden_states" in names
@@ -174,6 +183,8 @@ def cases_of(source: Source, which: CaseSet = "smoke") -> tuple[ParityCase, ...]
         text=text,
         conditions=len(conditions_of(source)),
     )
+    if source.lora:
+        found = (*found, fit(replace(_LORA, tokens=9), source.size_multiple, text))
     labels = names.get("class_labels")
     classes = int(source.config.get("num_class_embeds") or 0)
     if labels is None or labels.dtype != "int64" or not 3 < classes <= MOST_CLASSES:
@@ -202,6 +213,8 @@ def refusal(case: ParityCase, contract: Contract) -> str:
         return f"{case.name}: timestep is an integer in this file"
     if case.per_sample and not contract.timestep_per_sample:
         return f"{case.name}: timestep is one for the whole batch in this file"
+    if case.lora and not contract.defaults:
+        return f"{case.name}: this file takes no LoRA"
     text = contract.shapes.get("encoder_hidden_states", ())
     wanted = {
         "sample": (case.batch, None, case.height, case.width),

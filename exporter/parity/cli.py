@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,6 +105,8 @@ def _guard(arguments: argparse.Namespace) -> None:
         raise UsageError(f"--trajectory {arguments.trajectory}", "1 step or more")
     if arguments.plot and not arguments.trajectory:
         raise UsageError("--plot without --trajectory", do="say how many steps to draw")
+    if arguments.plot and find_spec("matplotlib") is None:
+        raise UsageError("--plot without matplotlib", do="pip install matplotlib")
     for option in REPORTS:
         path = getattr(arguments, option)
         if path is not None and not path.absolute().parent.is_dir():
@@ -113,6 +116,7 @@ def _guard(arguments: argparse.Namespace) -> None:
 def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgress) -> Source:
     """The model asked for, or the one that one of our files names itself."""
     from exporter.source import load_source
+    from exporter.weights.fused import with_loras
 
     model, revision, seed = arguments.model, arguments.revision, arguments.seed
     if model is None:
@@ -122,7 +126,12 @@ def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgr
             raise UsageError(found, do="say what it should equal: --model WHAT")
         model, revision = made.name, revision or made.revision
         seed = made.seed if seed is None else seed
-    return load_source(
+    if contract.fused and not arguments.fuse_lora:
+        raise UsageError(
+            f"{arguments.file.name} has LoRAs in its weights: {', '.join(contract.fused)}",
+            "--fuse-lora FILE=SCALE for each",
+        )
+    source = load_source(
         model,
         subfolder=arguments.subfolder,
         revision=revision,
@@ -130,6 +139,7 @@ def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgr
         seed=seed or 0,
         progress=progress,
     )
+    return with_loras(source, arguments.fuse_lora)
 
 
 def _cases(
@@ -178,18 +188,23 @@ def _trajectories(
 def _write_reports(arguments: argparse.Namespace, outcome: Outcome) -> None:
     from exporter.parity.render.junit import junit
     from exporter.parity.render.markdown import markdown
-    from exporter.parity.render.svg import svg
 
     formats: dict[str, Callable[[], str]] = {
         "report": lambda: json.dumps(outcome.to_json(), indent=2) + "\n",
         "junit": lambda: junit(outcome),
         "markdown": lambda: markdown(outcome),
-        "plot": lambda: svg(outcome.trajectories, f"Drift of {outcome.file} from PyTorch"),
+        "plot": lambda: _plot(outcome),
     }
     for option, text in formats.items():
         path = getattr(arguments, option)
         if path is not None:
             write_text(path, text())
+
+
+def _plot(outcome: Outcome) -> str:
+    from exporter.parity.render.plot import plot
+
+    return plot(outcome.trajectories, f"Drift of {outcome.file} from PyTorch")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -221,6 +236,13 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--revision", help="hub branch, tag or commit")
     group.add_argument("--variant", help="weights variant, e.g. fp16")
     group.add_argument("--seed", type=int, help="of a preset's random weights")
+    group.add_argument(
+        "--fuse-lora",
+        action="append",
+        default=[],
+        metavar="FILE=0.8",
+        help="a LoRA that was baked into the file's weights; repeatable",
+    )
     group.add_argument(
         "--dtype", choices=("fp32", "fp16", "bf16"), help="default: that of the file's sample"
     )

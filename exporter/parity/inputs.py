@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from exporter.conditions.lora import is_lora
 from exporter.denoising.conditions import guidance_embedding, text_embedding, time_ids
 from exporter.denoising.schedules import schedule_of
 from exporter.inputs import with_halves
@@ -39,9 +40,15 @@ def make_inputs(case: ParityCase, source: Source, dtype: Dtype) -> dict[str, tor
     sizes["T"] = len(case.timesteps)
     sizes = with_halves(sizes)
     made = {}
-    for spec in source.inputs:
+    if case.lora:  # the rank of each module is another than its neighbour's
+        symbols = {dim for spec in source.lora for dim in spec.shape if isinstance(dim, str)}
+        sizes |= {dim: case.lora + int(dim.removeprefix("R")) % 2 for dim in symbols}
+    for spec in (*source.inputs, *(source.lora if case.lora else ())):
         shape = tuple(sizes[dim] if isinstance(dim, str) else dim for dim in spec.shape)
-        tensor = _make(spec, shape, case, source, random)
+        if is_lora(spec.name):
+            tensor = _factor(spec, shape, random)
+        else:
+            tensor = _make(spec, shape, case, source, random)
         kind = TORCH_DTYPES[dtype] if spec.dtype == "model" else getattr(torch, spec.dtype)
         made[spec.name] = tensor.to(kind)
     return contrasted(made, conditions(source)) if case.contrast else made
@@ -71,6 +78,15 @@ def _make(
         return (first + torch.arange(shape[0])) % classes
     # text_embeds, a projection, is about unit normal; a residual is made as large as the skip
     return torch.randn(shape, generator=random)
+
+
+def _factor(spec: InputSpec, shape: tuple[int, ...], random: torch.Generator) -> torch.Tensor:
+    """A factor that keeps the size of what it multiplies; both together add half a layer."""
+    if not shape:
+        return torch.tensor(0.5)
+    outer = shape[-1] if len(shape) == 2 else shape[0]
+    fan_in = math.prod(shape) // max(outer, 1)
+    return torch.randn(shape, generator=random) / math.sqrt(fan_in)
 
 
 def _time_ids(count: int, random: torch.Generator) -> torch.Tensor:

@@ -29,6 +29,7 @@ NAMES: Mapping[str, str] = {
     "conv_out": "ConvOut",
     "skip": "Skip",
     "condition": "Condition",
+    "lora": "LowRank",
     "shape": "Shape",
 }
 ATTENTIONS = ("cross_attention", "self_attention", "joint_attention")
@@ -150,7 +151,7 @@ def _role(roles: Counter[str], counts: Counter[str]) -> str:
         return next(role for role in ATTENTIONS if counts[role])
     if attentions:
         return "transformer"
-    plain = [role for role, _ in roles.most_common() if role != "shape"]
+    plain = [role for role, _ in roles.most_common() if role not in ("shape", "lora")]
     return plain[0] if plain else "shape"
 
 

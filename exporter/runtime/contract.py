@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from exporter import metadata as meta
+from exporter.conditions.lora import lora_specs
 from exporter.conditions.residuals import conditions_in, with_conditions
 from exporter.errors import UsageError
 from exporter.json_text import json_object
@@ -50,12 +51,14 @@ class Contract:
         types: ``TensorProto`` element type by input name.
         shapes: Axes by input name: a size where it is fixed, else its name or an empty text.
         metadata: Metadata of the model.
+        defaults: Axes of the inputs that may be left out, by name.
     """
 
     path: Path
     types: Mapping[str, int]
     shapes: Mapping[str, tuple[int | str, ...]]
     metadata: Mapping[str, str]
+    defaults: Mapping[str, tuple[int | str, ...]] = field(default_factory=dict)
 
     @property
     def dtype(self) -> Dtype:
@@ -69,6 +72,14 @@ class Contract:
         if not isinstance(kept, list) or not all(isinstance(path, str) for path in kept):
             raise UsageError(f"{self.path.name} keeps {kept!r} in float32", "module paths")
         return tuple(kept)
+
+    @property
+    def fused(self) -> tuple[str, ...]:
+        """LoRAs that are baked into the weights of a file of ours, ``name=0.8`` each."""
+        fused = self._weights.get("lora", [])
+        if not isinstance(fused, list) or not all(isinstance(one, str) for one in fused):
+            raise UsageError(f"{self.path.name} has {fused!r} in its weights", "LoRAs")
+        return tuple(fused)
 
     @property
     def _weights(self) -> Mapping[str, Any]:
@@ -98,7 +109,8 @@ class Contract:
         Raises:
             UsageError: The model has no place for them.
         """
-        return with_conditions(source, conditions_in(self.types))
+        conditioned = with_conditions(source, conditions_in(self.types))
+        return replace(conditioned, lora=lora_specs(self.defaults))
 
     def require(self, source: Source) -> None:
         """Refuse a file with other inputs than the model.
@@ -140,17 +152,19 @@ def read_contract(path: Path) -> Contract:
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     types = {value.name: value.type.tensor_type.elem_type for value in inputs}
-    shapes = {
-        value.name: tuple(
-            dim.dim_value if dim.HasField("dim_value") else dim.dim_param
-            for dim in value.type.tensor_type.shape.dim
-        )
-        for value in inputs
-    }
+    shapes = {value.name: _axes(value) for value in inputs}
+    defaults = {v.name: _axes(v) for v in model.graph.input if v.name in constants}
     if not {"sample", "timestep"} <= set(types) or types["sample"] not in _DTYPES:
         raise UsageError(
             f"{path.name} has the inputs {', '.join(types) or 'none'}",
             "a UNet's: a floating point sample, and timestep",
         )
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    return Contract(path, types, shapes, metadata)
+    return Contract(path, types, shapes, metadata, defaults)
+
+
+def _axes(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") else dim.dim_param
+        for dim in value.type.tensor_type.shape.dim
+    )

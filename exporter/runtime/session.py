@@ -75,7 +75,9 @@ class Session:
             ParityError: If ONNX Runtime cannot compute the graph on these inputs.
             UsageError: If the file has an input without a conventional name or type.
         """
-        feeds = {spec.name: _value(adapt(spec, inputs)) for spec in self.raw.get_inputs()}
+        optional = self.raw.get_overridable_initializers()
+        wanted = [*self.raw.get_inputs(), *(s for s in optional if s.name in inputs)]
+        feeds = {spec.name: ort_value(adapt(spec, inputs)) for spec in wanted}
         names = [spec.name for spec in self.raw.get_outputs()]
         try:
             values = self.raw.run_with_ort_values(names, feeds)
@@ -210,7 +212,8 @@ def adapt(spec: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
     return tensor.contiguous()
 
 
-def _value(tensor: torch.Tensor) -> Any:
+def ort_value(tensor: torch.Tensor) -> Any:
+    """A tensor on the CPU as ONNX Runtime takes it, bfloat16 included."""
     if tensor.dtype is torch.bfloat16:  # numpy has no such type
         raw = tensor.view(torch.uint16).numpy()
         return onnxruntime.OrtValue.ortvalue_from_numpy_with_onnx_type(

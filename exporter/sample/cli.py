@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from exporter.errors import TargetError, UsageError
+from exporter.sample.follow import tell, unfollowed
 from exporter.shipped import shipped_folder
 from exporter.terminal import Parser, StageDisplay, run
 
@@ -49,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
 
     def work(console: Console) -> int:
-        for line in _run(arguments, console):
+        lines = _run(arguments, console)
+        for line in () if arguments.follow else lines:
             Console().print(line, markup=False, highlight=False, soft_wrap=True)
         return 0
 
@@ -68,7 +70,12 @@ def _run(arguments: argparse.Namespace, console: Console) -> list[str]:
         request = _request(arguments, target)
         if arguments.sweep is not None:
             return _sweep_lines(sweep(request, arguments.sweep, display.progress))
-        return _record_lines(record(request, display.progress))
+        follow = tell(_say) if arguments.follow else unfollowed
+        return _record_lines(record(request, display.progress, follow))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
 
 
 def _target(arguments: argparse.Namespace) -> Path:
@@ -107,6 +114,7 @@ def _request(arguments: argparse.Namespace, target: Path) -> RecordRequest:
         vae=arguments.vae,
         image=arguments.image,
         maps=arguments.maps,
+        heads=arguments.heads,
         compare=arguments.compare,
         provider=arguments.provider,
     )
@@ -257,10 +265,17 @@ def _recording_options(parser: argparse.ArgumentParser) -> None:
         default="float16",
         help="how attention maps are stored; they are most of the file (default: float16)",
     )
+    group.add_argument("--heads", action="store_true", help="keep the maps of each head too")
     group.add_argument(
         "--compare",
         action="store_true",
         help="run the file as it is first: states the overhead and compares every bit",
+    )
+    group.add_argument(
+        "--follow",
+        action="store_true",
+        help="for another program: a line of JSON on stdout for every evaluation, with the "
+        "file that holds it already (docs/RECORDING.md)",
     )
     group.add_argument(
         "--sweep",

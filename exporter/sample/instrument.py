@@ -28,15 +28,17 @@ class Instrumented:
             ``residual``, ``injection``, ``skip``, ``entropy`` and ``map`` (both of
             ``points.attentions``) likewise.
         maps: Whether ``map`` outputs are there.
+        heads: Whether ``heads`` outputs, the same of each head, are there.
     """
 
     content: bytes
     folder: Path
     points: Points
     maps: bool
+    heads: bool
 
 
-def instrument(path: Path, *, maps: bool = True) -> Instrumented:
+def instrument(path: Path, *, maps: bool = True, heads: bool = False) -> Instrumented:
     """Reads a file and adds measurements where its annotations say what is what.
 
     Functions stay functions and gain outputs, so that ONNX Runtime optimises the rest as it
@@ -46,6 +48,7 @@ def instrument(path: Path, *, maps: bool = True) -> Instrumented:
     Args:
         path: A file written by the exporter, folded or flat.
         maps: Also return attention maps.
+        heads: Also return those of each head.
 
     Raises:
         UsageError: The file has no annotations, or attentions unlike diffusers'.
@@ -59,13 +62,13 @@ def instrument(path: Path, *, maps: bool = True) -> Instrumented:
         scopes.lift(found, scope, f"watch.block.{index}")
     _residuals(scopes, points)
     _arrivals(scopes, points)
-    _attentions(scopes, points, maps)
+    _attentions(scopes, points, maps=maps, heads=heads)
     if points.embedding is not None:
         node, scope = scopes.at(points.embedding.node)
         vector = scope.op("Cast", [node.outputs[0]], to=ir.DataType.FLOAT)
         scopes.lift(vector, scope, EMBEDDING)
     content = bytes(ir.to_proto(model).SerializeToString())
-    return Instrumented(content, path.parent, points, maps)
+    return Instrumented(content, path.parent, points, maps, heads)
 
 
 def _residuals(scopes: Scopes, points: Points) -> None:
@@ -94,10 +97,12 @@ def _arrivals(scopes: Scopes, points: Points) -> None:
         scopes.lift(measures.column(scope, [added, trunk]), scope, f"watch.{kind}.{index}")
 
 
-def _attentions(scopes: Scopes, points: Points, maps: bool) -> None:
+def _attentions(scopes: Scopes, points: Points, *, maps: bool, heads: bool) -> None:
     for index, attention in enumerate(points.attentions):
         node, scope = scopes.at(attention.node)
         p = measures.probabilities(scope, node, attention.heads)
         scopes.lift(measures.entropy(scope, p), scope, f"watch.entropy.{index}")
         if maps:
             scopes.lift(measures.token_maps(scope, p), scope, f"watch.map.{index}")
+        if heads:
+            scopes.lift(measures.head_maps(scope, p), scope, f"watch.heads.{index}")

@@ -69,6 +69,9 @@ def sampling_tensors(
         for index, attention in enumerate(points.attentions):
             size = map_size(plan.height, plan.width, attention.level)
             tensors[f"attention.map.{index}"] = (map_dtype, (steps, rows, tokens, *size))
+            if watched.heads:
+                each = (steps, rows, attention.heads, tokens, *size)
+                tensors[f"attention.heads.{index}"] = (map_dtype, each)
     if preview is not None:
         tensors["preview"] = (torch.uint8, (steps, *preview, 3))
     return tensors

@@ -123,6 +123,11 @@ def token_maps(scope: Scope, p: ir.Value) -> ir.Value:
     return scope.op("Transpose", [mean], perm=[0, 2, 1])
 
 
+def head_maps(scope: Scope, p: ir.Value) -> ir.Value:
+    """Probabilities of each head, one map of N pixels a token: (B, heads, S, N)."""
+    return scope.op("Transpose", [p], perm=[0, 1, 3, 2])
+
+
 def _float(scope: Scope, value: ir.Value) -> ir.Value:
     """As float32; ONNX Runtime drops the Cast where it changes nothing."""
     return scope.op("Cast", [value], to=ir.DataType.FLOAT)

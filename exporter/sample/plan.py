@@ -41,6 +41,7 @@ class RecordRequest:
     vae: Path | None = None
     image: Path | None = None
     maps: MapDtype = "float16"
+    heads: bool = False
     compare: bool = False
     provider: Provider = "auto"
 
@@ -150,6 +151,8 @@ def _guard(request: RecordRequest) -> None:
         raise UsageError(f"--steps {request.steps}", "1 or more")
     if request.seed < 0:
         raise UsageError(f"--seed {request.seed}", "0 or more")
+    if request.heads and request.maps == "none":
+        raise UsageError("--heads with --maps none", "maps to be kept of each head")
     if request.text_encoder and request.embeddings:
         raise UsageError("--text-encoder and --embeddings together", "one of them")
     if (request.prompt or request.negative) and not request.text_encoder:

@@ -16,6 +16,7 @@ from exporter.runtime.memory import peak_memory
 from exporter.runtime.providers import choose
 from exporter.runtime.session import Array
 from exporter.sample.decode import Decoder
+from exporter.sample.follow import OnGrowth, unfollowed
 from exporter.sample.instrument import instrument
 from exporter.sample.layout import describe_points, describe_run, sampling_tensors
 from exporter.sample.model import read_model
@@ -67,12 +68,17 @@ class RecordReport:
         return self.seconds_step / self.seconds_plain - 1
 
 
-def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordReport:
+def record(
+    request: RecordRequest,
+    on_progress: OnProgress = quiet,
+    on_growth: OnGrowth = unfollowed,
+) -> RecordReport:
     """Samples one image with a file, and writes down what happens inside.
 
     Args:
         request: What to run and where to write.
         on_progress: Told of every stage.
+        on_growth: Told how far the recording can be read.
 
     Raises:
         UsageError: Arguments that do not fit the model or one another.
@@ -85,7 +91,7 @@ def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordRep
     request = completed(request, model)
     plan = make_plan(request, model)
     decoder = Decoder(request.vae, model.latent_channels) if request.vae else None
-    watched = instrument(model.path, maps=request.maps != "none")
+    watched = instrument(model.path, maps=request.maps != "none", heads=request.heads)
     tensors = sampling_tensors(
         plan,
         watched,
@@ -101,12 +107,13 @@ def record(request: RecordRequest, on_progress: OnProgress = quiet) -> RecordRep
         **describe_points(watched.points),
     }
     with Recording(request.target, tensors, metadata) as recording:
-        run = Run(plan, recording, request.provider, on_progress)
+        run = Run(plan, recording, request.provider, on_progress, on_growth)
         plain = run.plain() if request.compare else None
         seen = run.watched(watched, decoder, compare=request.compare)
         if request.image and decoder:
             last = torch.from_numpy(recording.get("latents", plan.loop.evaluations).copy())
             _save_image(decoder(last[None]), request.image)
+    on_growth(request.target, plan.loop.evaluations, plan.loop.evaluations)
     return RecordReport(
         target=request.target,
         nbytes=recording.nbytes,

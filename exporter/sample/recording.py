@@ -100,6 +100,22 @@ class Recording:
         except OSError as error:
             raise _unwritable(self.target, error) from error
 
+    @property
+    def place(self) -> Path:
+        """The file as it grows: a hidden sibling of the target."""
+        return self._temporary
+
+    def flush(self) -> None:
+        """Lets other programs see what was written.
+
+        Raises:
+            TargetError: The disk is full.
+        """
+        try:
+            self._file.flush()
+        except OSError as error:
+            raise _unwritable(self.target, error) from error
+
     def get(self, name: str, step: int) -> Array:
         """Reads back one step of one tensor."""
         spec = self._specs[name]

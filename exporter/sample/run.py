@@ -16,6 +16,7 @@ from exporter.denoising.loop import denoise
 from exporter.runtime.memory import give_back
 from exporter.runtime.session import Array, Session, open_session
 from exporter.sample.decode import Decoder
+from exporter.sample.follow import OnGrowth, unfollowed
 from exporter.sample.instrument import EMBEDDING, OUT, Instrumented
 from exporter.sample.layout import PAIRS, map_size
 from exporter.sample.plan import Plan
@@ -64,13 +65,20 @@ class Run:
         recording: Where it goes.
         provider: Where to run.
         on_progress: Told of every evaluation.
+        on_growth: Told of every evaluation that can be read from the recording.
     """
 
     def __init__(
-        self, plan: Plan, recording: Recording, provider: Provider, on_progress: OnProgress
+        self,
+        plan: Plan,
+        recording: Recording,
+        provider: Provider,
+        on_progress: OnProgress,
+        on_growth: OnGrowth = unfollowed,
     ) -> None:
         self._plan, self._recording = plan, recording
         self._provider, self._on_progress = provider, on_progress
+        self._on_growth = on_growth
 
     def plain(self) -> Evaluations:
         """Runs the file as it is; its predictions lie in the recording until overwritten."""
@@ -93,6 +101,7 @@ class Run:
         """
         put = self._recording.put
         put("latents", 0, self._plan.loop.first_latents()[0][0].numpy())
+        self._grown(0)
         with self._evaluator(model, "recording") as (evaluate, seen):
             for step in denoise(self._plan.loop, evaluate):
                 index, outputs = step.index, evaluate.outputs
@@ -111,7 +120,12 @@ class Run:
                     shown = step.latents if step.clean is None else step.clean
                     put("preview", index, decoder(shown))
                 self._advance("recording", evaluate, seen)
+                self._grown(index + 1)
         return seen
+
+    def _grown(self, done: int) -> None:
+        self._recording.flush()
+        self._on_growth(self._recording.place, done, self._plan.loop.evaluations)
 
     def _measurements(self, points: Points, outputs: Mapping[str, Array], index: int) -> None:
         put = self._recording.put
@@ -128,10 +142,12 @@ class Run:
             put("temb", index, outputs[EMBEDDING])
         height, width = self._plan.height, self._plan.width
         for number, attention in enumerate(points.attentions):
-            maps = outputs.get(f"watch.map.{number}")
-            if maps is not None:
-                size = map_size(height, width, attention.level)
-                put(f"attention.map.{number}", index, maps.reshape(*maps.shape[:2], *size))
+            for kind in ("map", "heads"):
+                maps = outputs.get(f"watch.{kind}.{number}")
+                if maps is not None:
+                    size = map_size(height, width, attention.level)
+                    shaped = maps.reshape(*maps.shape[:-1], *size)
+                    put(f"attention.{kind}.{number}", index, shaped)
 
     @contextmanager
     def _evaluator(

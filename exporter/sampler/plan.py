@@ -133,10 +133,10 @@ def make_plan(request: SamplerRequest) -> SamplerPlan:
             f"{request.unet.name} has ONNX Runtime's own operators",
             "the portable file it was made beside",
         )
-    unknown = [name for name in contract.types if name not in KNOWN]
+    unknown = [name for name in (*contract.types, *contract.defaults) if name not in KNOWN]
     if unknown:
         raise UsageError(
-            f"{request.unet.name} takes {', '.join(unknown)}",
+            f"{request.unet.name} takes {', '.join(unknown[:3])}",
             f"nothing but {', '.join(KNOWN)}, which stay the same over the steps",
         )
     class_name = contract.metadata.get(meta.PREFIX + "model.class", "UNet2DConditionModel")

@@ -108,6 +108,8 @@ def can_link(
     if not weights.files:
         return f"weights are {weights.description}: there is no checkpoint to link to"
     for spec in weights.tensors.values():
+        if spec.file is None:
+            return f"{spec.name} is computed: weights are {weights.description}"
         wanted = dtype_of(spec.name, dtype, keep_fp32)
         if spec.dtype != wanted:
             return f"{spec.name} is stored as {_short(spec.dtype)}, not {_short(wanted)}"

@@ -56,14 +56,14 @@ def _inputs(unet, batch, height, width, tokens, times=1):
     }
 
 
-def _worst(session, unet, inputs):
-    """Largest difference between ONNX Runtime and PyTorch, over PyTorch's deviation."""
-    feeds = {name: tensor.numpy() for name, tensor in inputs.items()}
-    (ours,) = session.run(None, feeds)
+def _check(floors, session, unet, inputs):
+    """ONNX Runtime is as near the truth as PyTorch."""
+    (ours,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
     with torch.inference_mode():
-        theirs = unet(**inputs, return_dict=False)[0].numpy()
-    assert ours.shape == theirs.shape
-    return float(np.abs(ours - theirs).max() / theirs.std())
+        theirs = unet(**inputs, return_dict=False)[0]
+        with ComputeIn(torch.float64):
+            truth = unet(**inputs, return_dict=False)[0]
+    floors.check(ours, theirs, truth)
 
 
 @pytest.fixture(scope="module")
@@ -91,23 +91,23 @@ def session(workshop):
         (65, 8, 8, 2),
     ],
 )
-def test_any_size_with_one_graph(session, unet, batch, height, width, tokens):
-    assert _worst(session, unet, _inputs(unet, batch, height, width, tokens)) < 1e-4
+def test_any_size_with_one_graph(session, unet, batch, height, width, tokens, floors):
+    _check(floors, session, unet, _inputs(unet, batch, height, width, tokens))
 
 
-def test_a_timestep_for_each_sample(session, unet):
-    assert _worst(session, unet, _inputs(unet, 3, 9, 10, 4, times=3)) < 1e-4
+def test_a_timestep_for_each_sample(session, unet, floors):
+    _check(floors, session, unet, _inputs(unet, 3, 9, 10, 4, times=3))
 
 
 @pytest.mark.parametrize("flat", [False, True])
 @pytest.mark.parametrize("opset", range(20, 25))
-def test_every_opset(workshop, linked, unet, opset, flat):
+def test_every_opset(workshop, linked, unet, opset, flat, floors):
     report = workshop.export(linked / "unet.onnx", linked, opset=opset, flat=flat)
     model = onnx.load(report.target, load_external_data=False)
     assert [(o.domain, o.version) for o in model.opset_import if not o.domain] == [("", opset)]
     assert bool(model.functions) != flat
     inputs = _inputs(unet, 2, 11, 10, 6)
-    assert _worst(_session(report.target), unet, inputs) < 1e-4
+    _check(floors, _session(report.target), unet, inputs)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ CHECKPOINT = "diffusion_pytorch_model.safetensors"
 
 
 @pytest.mark.parametrize("place", [".", "unet"])
-def test_auto_links_where_it_can(workshop, linked, unet, place):
+def test_auto_links_where_it_can(workshop, linked, unet, place, floors):
     before = sorted(path.name for path in linked.rglob("*.safetensors"))
     report = workshop.export(linked / place / "unet.onnx", linked)
     location = CHECKPOINT if place == "unet" else f"unet/{CHECKPOINT}"
@@ -169,16 +169,16 @@ def test_auto_links_where_it_can(workshop, linked, unet, place):
     assert report.weights["files"] == {CHECKPOINT: f"sha256:{digest}"}
     assert report.target.stat().st_size < 500_000
     assert sorted(path.name for path in linked.rglob("*.safetensors")) == before
-    assert _worst(_session(report.target), unet, _inputs(unet, 1, 8, 8, 2)) < 1e-4
+    _check(floors, _session(report.target), unet, _inputs(unet, 1, 8, 8, 2))
 
 
-def test_a_linked_file_works_wherever_both_are_moved(workshop, linked, unet, tmp_path):
+def test_a_linked_file_works_wherever_both_are_moved(workshop, linked, unet, tmp_path, floors):
     workshop.export(linked / "unet.onnx", linked, weights="link")
     moved = linked.rename(tmp_path / "elsewhere")
-    assert _worst(_session(moved / "unet.onnx"), unet, _inputs(unet, 1, 8, 8, 2)) < 1e-4
+    _check(floors, _session(moved / "unet.onnx"), unet, _inputs(unet, 1, 8, 8, 2))
 
 
-def test_auto_copies_where_it_cannot_link(workshop, linked, unet, tmp_path):
+def test_auto_copies_where_it_cannot_link(workshop, linked, unet, tmp_path, floors):
     report = workshop.export(tmp_path / "unet.onnx", linked.rename(tmp_path / "p") / "unet")
     assert report.weights["mode"] == "link"  # at or below the .onnx
     other = tmp_path / "other"
@@ -189,7 +189,7 @@ def test_auto_copies_where_it_cannot_link(workshop, linked, unet, tmp_path):
     assert sorted(path.name for path in other.iterdir()) == ["unet.onnx", "unet.safetensors"]
     copied = load_file(other / "unet.safetensors")
     assert all(torch.equal(copied[name], value) for name, value in unet.state_dict().items())
-    assert _worst(_session(report.target), unet, _inputs(unet, 1, 8, 8, 2)) < 1e-4
+    _check(floors, _session(report.target), unet, _inputs(unet, 1, 8, 8, 2))
 
 
 def test_linking_what_cannot_be_linked_is_refused(workshop, linked, tmp_path):
@@ -204,7 +204,7 @@ def test_linking_what_cannot_be_linked_is_refused(workshop, linked, tmp_path):
     assert list(other.iterdir()) == []
 
 
-def test_shards_are_linked_and_copied(workshop, tmp_path, unet):
+def test_shards_are_linked_and_copied(workshop, tmp_path, unet, floors):
     how = {"max_shard_size": "300KB"}
     folder = workshop.save_as(tmp_path / "p" / "unet", "micro", how=how)
     shards = sorted(path.name for path in folder.glob("*.safetensors"))
@@ -216,7 +216,7 @@ def test_shards_are_linked_and_copied(workshop, tmp_path, unet):
     assert list(_external(copied.target)) == ["copied.safetensors"]
     inputs = _inputs(unet, 1, 8, 8, 2)
     for report in (linked, copied):
-        assert _worst(_session(report.target), unet, inputs) < 1e-4
+        _check(floors, _session(report.target), unet, inputs)
 
 
 def test_half_precision_keeps_what_it_is_told_to(workshop, linked):

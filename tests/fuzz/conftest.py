@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,10 +81,10 @@ def _no_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(viewer.cli, "_draw", lambda *_: None)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """How much was tried."""
-    total = sum(harness.COUNTS.values())
-    if total:
-        terminalreporter.write_line(f"fuzz: {total} examples")
-        for name, count in sorted(harness.COUNTS.items()):
-            terminalreporter.write_line(f"  {name}: {count}")
+@pytest.fixture(autouse=True)
+def _counted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How much was tried goes into the report, which workers hand on."""
+    harness.COUNTS.clear()
+    yield
+    tried = [(f"fuzz {name}", count) for name, count in harness.COUNTS.items()]
+    request.node.user_properties.extend(tried)

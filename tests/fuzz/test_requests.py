@@ -14,12 +14,14 @@ from tests.fuzz.strategies import words
 from viewer.model.atlas import read
 from viewer.model.recording import read_recording
 from viewer.serve import netron
+from viewer.serve.sampling import Sampler
 from viewer.serve.server import Server
 from viewer.serve.shown import Shown
 
 PATHS = (
     "/", "/atlas/0", "/web/page/main.js", "/netron/0/index.html", "/data/0/0", "/recording",
-    "/recorded", "/compare", "/weights", "/offline", "/upload/x",
+    "/recorded", "/compare", "/weights", "/offline", "/upload/x", "/sample/state/9",
+    "/sample/begin", "/sample/ready", "/sample/cancel", "/sample/1/data",
 )  # fmt: skip
 VALUES = (
     "bytes=0-", "bytes=²-³", "bytes=9-1", f"bytes=0-{'9' * 5000}", "²", "-1", "5" * 5000,
@@ -33,7 +35,7 @@ def server(materials):
     shown = Shown(
         (read(materials / "unet.onnx"),), {}, read_recording(materials / "run.safetensors")
     )
-    server = Server(shown, netron.find())
+    server = Server(shown, netron.find(), sampler=Sampler([materials / "unet.onnx"]))
     server.start()
     yield server
     server.close()

@@ -19,8 +19,8 @@ LAYERS = tuple(
 WORDS = ("<|startoftext|>", "a", "red", "cat", "<|endoftext|>", "<|endoftext|>", "x")
 
 
-def tensors() -> dict[str, np.ndarray[Any, Any]]:
-    random = np.random.default_rng(0)
+def tensors(seed: int = 0, heads: int = 0) -> dict[str, np.ndarray[Any, Any]]:
+    random = np.random.default_rng(seed)
 
     def numbers(*shape: int) -> np.ndarray[Any, Any]:
         return random.random(shape, dtype=np.float32) + 0.1
@@ -43,6 +43,9 @@ def tensors() -> dict[str, np.ndarray[Any, Any]]:
     }
     for name in ("mean", "rms", "std", "min", "max"):
         made[f"block.{name}"] = numbers(STEPS, ROWS, len(BLOCKS))
+    if heads:
+        made["attention.heads.0"] = numbers(STEPS, ROWS, heads, TOKENS, 8, 8)
+        made["attention.map.0"] = made["attention.heads.0"].mean(axis=2).astype(np.float16)
     return made
 
 
@@ -72,11 +75,11 @@ def metadata() -> dict[str, Any]:
     }
 
 
-def write(path: Path, **changes: Any) -> Path:
-    """Writes the recording; ``changes`` replace metadata."""
+def write(path: Path, seed: int = 0, heads: int = 0, **changes: Any) -> Path:
+    """Writes the recording with numbers of a seed; ``changes`` replace metadata."""
     texts = {
         f"atlas.recording.{key}": json.dumps(value)
         for key, value in {**metadata(), **changes}.items()
     }
-    save_file(tensors(), path, texts)
+    save_file(tensors(seed, heads), path, texts)
     return path

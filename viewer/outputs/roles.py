@@ -36,6 +36,7 @@ LOOKS: Mapping[str, Look] = {
     "joint_attention": Look("joint attention", "#5a4fcf", "joint"),
     "skip": Look("skip connection", "#00785a", "skip"),
     "condition": Look("condition", "#a3262f", "+ cond"),
+    "lora": Look("low-rank branch", "#0e6f86", "+ LoRA"),
     "resnet": Look("residual block", "#52606d", "res"),
     "feed_forward": Look("feed-forward", "#6b7280", "MLP"),
     "transformer": Look("transformer", "#667485", "tokens"),

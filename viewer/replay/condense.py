@@ -15,6 +15,7 @@ BUDGET = 12_000_000
 
 MOST_TOKENS = 12
 MAP_PIXELS, PREVIEW_PIXELS = 32, 128
+_HEADS = "attention.heads."
 _LEFT_OUT = ("out_sample", "plain.seconds", "plain.max_abs")
 
 
@@ -43,7 +44,7 @@ def condense(recording: Recording, budget: int = BUDGET) -> bytes:
             tensors[name] = np.stack(list(_previews(recording)))
         elif name == "latents" or (name == "clean" and "preview" not in recording.shapes):
             tensors[name] = recording.read(name).astype(np.float16)
-        elif name not in _LEFT_OUT and name != "clean":
+        elif name not in _LEFT_OUT and name != "clean" and not name.startswith(_HEADS):
             tensors[name] = recording.read(name)
     condensed = {"map_steps": steps, "map_tokens": tokens, "map_pixels": MAP_PIXELS}
     metadata = {**recording.metadata, "condensed": condensed}

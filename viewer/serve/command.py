@@ -6,6 +6,7 @@ import argparse
 import webbrowser
 
 from viewer.serve import netron
+from viewer.serve.sampling import Sampler
 from viewer.serve.server import Server
 from viewer.serve.shown import Shown
 from viewer.terminal import say
@@ -21,7 +22,13 @@ def add_page_options(parser: argparse.ArgumentParser) -> None:
     page.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 
-def serve(shown: Shown, options: argparse.Namespace, title: str, place: str = "") -> None:
+def serve(
+    shown: Shown,
+    options: argparse.Namespace,
+    title: str,
+    place: str = "",
+    sampler: Sampler | None = None,
+) -> None:
     """Serves until Ctrl-C.
 
     Args:
@@ -29,12 +36,13 @@ def serve(shown: Shown, options: argparse.Namespace, title: str, place: str = ""
         options: Parsed flags of ``add_page_options``.
         title: What to call it in the line that names the address.
         place: The page to open, relative to the server's address.
+        sampler: What runs the models, if they can be run.
 
     Raises:
         TargetError: The address cannot be listened on.
         NetronError: Netron is not installed.
     """
-    with Server(shown, netron.find(), options.host, options.port) as server:
+    with Server(shown, netron.find(), options.host, options.port, sampler) as server:
         say(f"{title}: {server.url}{place}  (Ctrl-C ends)")
         if not options.no_browser:
             webbrowser.open(server.url + place)

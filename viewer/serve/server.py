@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-import json
 import os
 import queue
 import re
@@ -13,26 +12,22 @@ import socket
 import threading
 from collections.abc import Callable
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, BinaryIO
+from http.server import ThreadingHTTPServer
+from typing import Any
 
 from viewer.errors import TargetError, ViewerError
 from viewer.model.compare import weights
 from viewer.numbers import count
 from viewer.serve import netron, offline, pages
+from viewer.serve.answering import POLICY
+from viewer.serve.sampling import Sampler
+from viewer.serve.sampling_routes import SamplingRoutes
 from viewer.serve.shown import Shown
 
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-    "connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
 _ANYWHERE = {"0.0.0.0", "::", ""}
 _HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
-_RANGE = re.compile(r"bytes=([0-9]{1,18})-([0-9]{1,18})")
 _MOST_WAITING = 32
 """Connections that have not asked for anything yet, or not again; the oldest then ends."""
-_PIECE = 1 << 20
 _UPLOAD_LIMIT = 1 << 29
 
 
@@ -44,6 +39,7 @@ class Server(ThreadingHTTPServer):
         pages: Netron's installed pages.
         host: Address to listen on.
         port: Port, 0 for any free one.
+        sampler: What runs the models, if they can be run.
 
     Raises:
         TargetError: The address cannot be listened on.
@@ -53,9 +49,15 @@ class Server(ThreadingHTTPServer):
     allow_reuse_address = os.name != "nt"
 
     def __init__(
-        self, shown: Shown, pages: netron.Netron, host: str = "127.0.0.1", port: int = 0
+        self,
+        shown: Shown,
+        pages: netron.Netron,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        sampler: Sampler | None = None,
     ) -> None:
         self.shown, self.pages, self.host = shown, pages, host.lower()
+        self.sampler = sampler
         self.token = secrets.token_urlsafe(24)
         self.uploads: queue.Queue[bytes] = queue.Queue()
         self._waiting: dict[socket.socket, None] = {}
@@ -87,6 +89,12 @@ class Server(ThreadingHTTPServer):
         """Stops serving and frees the port."""
         self.shutdown()
         self.server_close()
+
+    def server_close(self) -> None:
+        """Frees the port, and ends whatever samples."""
+        super().server_close()
+        if self.sampler is not None:
+            self.sampler.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A browser that goes away in the middle is no error of ours; others are raised."""
@@ -130,7 +138,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(SamplingRoutes):
     """Answers one connection; every path it serves is in ``ROUTES``."""
 
     server: Server
@@ -139,12 +147,12 @@ class Handler(BaseHTTPRequestHandler):
     sys_version = ""
     timeout = 60
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """Serves a page, a payload or a range of a weight file."""
         self._route("GET")
 
-    def do_POST(self) -> None:
-        """Takes a figure drawn by a headless browser that knows this viewer's token."""
+    def do_POST(self) -> None:  # noqa: N802
+        """Takes a figure that a headless browser drew, or an order to sample."""
         self._route("POST")
 
     def log_message(self, format: str, *args: Any) -> None:
@@ -189,7 +197,11 @@ class Handler(BaseHTTPRequestHandler):
         )
 
     def _page(self) -> None:
-        about = self.server.shown.about(netron=self.server.pages.version)
+        sampler = self.server.sampler
+        about = self.server.shown.about(
+            netron=self.server.pages.version,
+            sampling=None if sampler is None else sampler.about(),
+        )
         self._html(pages.served("page", about))
 
     def _web(self, name: str) -> None:
@@ -221,23 +233,6 @@ class Handler(BaseHTTPRequestHandler):
         location = list(file.locations)[int(number)]
         self._range(lambda: file.open(location))
 
-    def _range(self, opening: Callable[[], BinaryIO]) -> None:
-        match = _RANGE.fullmatch(self.headers.get("Range") or "")
-        if match is None:
-            self._text(HTTPStatus.BAD_REQUEST, "ask for one tensor: Range: bytes=first-last")
-            return
-        first, last = int(match[1]), int(match[2])
-        with opening() as stream:
-            size = os.fstat(stream.fileno()).st_size
-            if not first <= last < size:
-                self._text(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, f"{size} bytes")
-                return
-            self._head(HTTPStatus.PARTIAL_CONTENT, "application/octet-stream", POLICY)
-            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
-            self.send_header("Content-Length", str(last - first + 1))
-            self.end_headers()
-            self._stream(stream, first, last - first + 1)
-
     def _replay(self) -> None:
         shown = self.server.shown
         about = {"models": len(shown.models), "file": shown.recorded().path.name}
@@ -246,15 +241,6 @@ class Handler(BaseHTTPRequestHandler):
     def _recorded(self) -> None:
         path = self.server.shown.recorded().path
         self._range(lambda: path.open("rb"))
-
-    def _stream(self, stream: BinaryIO, offset: int, left: int) -> None:
-        stream.seek(offset)
-        while left:
-            piece = stream.read(min(left, _PIECE))
-            if not piece:
-                raise ConnectionAbortedError("the file shrank while it was read")
-            self.wfile.write(piece)
-            left -= len(piece)
 
     def _compare(self) -> None:
         self._json(self.server.shown.comparison)
@@ -275,39 +261,6 @@ class Handler(BaseHTTPRequestHandler):
     def _offline(self) -> None:
         self._html(offline.page(self.server.shown).encode())
 
-    def _html(self, page: bytes) -> None:
-        self._bytes(page, "text/html; charset=utf-8", POLICY)
-
-    def _json(self, value: Any) -> None:
-        self._bytes(json.dumps(value, default=str).encode(), "application/json", POLICY)
-
-    def _text(self, status: HTTPStatus, text: str) -> None:
-        self.close_connection |= self.command != "GET"  # a body may be left unread
-        self._bytes(text.encode(errors="replace"), "text/plain; charset=utf-8", POLICY, status)
-
-    def _bytes(
-        self, content: bytes, kind: str, policy: str, status: HTTPStatus = HTTPStatus.OK
-    ) -> None:
-        self._head(status, kind, policy)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def _head(self, status: HTTPStatus, kind: str, policy: str) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Security-Policy", policy)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Referrer-Policy", "no-referrer")
-        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
-        self.send_header("Cross-Origin-Opener-Policy", "same-origin")
-        self.send_header("Cache-Control", "no-cache")
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        if kind.startswith("text/html"):
-            # Netron asks a foreign host for the visitor's country unless consent is known.
-            self.send_header("Set-Cookie", "consent=1; Path=/; SameSite=Strict")
-
 
 ROUTES: tuple[tuple[str, re.Pattern[str], Callable[..., None]], ...] = (
     ("GET", re.compile(r"/"), Handler._page),
@@ -321,4 +274,7 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Callable[..., None]], ...] = (
     ("GET", re.compile(r"/recording"), Handler._replay),
     ("GET", re.compile(r"/recording/data"), Handler._recorded),
     ("POST", re.compile(r"/export/([\w-]+)"), Handler._upload),
+    ("GET", re.compile(r"/sample/state/(\d{1,9})"), Handler._sample_state),
+    ("GET", re.compile(r"/sample/(\d{1,9})/data"), Handler._sampled),
+    ("POST", re.compile(r"/sample/(ready|begin|cancel)"), Handler._sample),
 )

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 import pytest
 
 from exporter.parity.cases import ParityCase
-from exporter.parity.render.svg import svg
+from exporter.parity.render.plot import plot
 from exporter.parity.subject import Subject
 from exporter.parity.trajectory import SCHEDULERS, Trajectory, run_trajectories
 from tests.exporter.parity import faults
@@ -58,10 +58,13 @@ def run(folded: Path, tiny_subject: Subject) -> Trajectory:
 
 
 def test_the_plot_is_an_image_with_a_line_and_its_floor(run: Trajectory) -> None:
-    root = ElementTree.fromstring(svg([run, run], "drift & more"))
-    space = "{http://www.w3.org/2000/svg}"
-    lines = root.findall(f"{space}polyline")
-    assert len(lines) == 4
-    assert all(len(line.attrib["points"].split()) == 3 for line in lines)
-    assert [line.attrib.get("stroke-dasharray") for line in lines[:2]] == ["4 4", None]
-    assert root.findtext(f"{space}title") == "drift & more"
+    text = plot([run, run], "drift & more $x$")
+    space = {"": "http://www.w3.org/2000/svg"}
+    root = ElementTree.fromstring(text)
+    lines = [root.find(f".//g[@id='{gid}']/path", space) for gid in ("0 -", "0 --", "1 -")]
+    assert [line.attrib["d"].count("L") for line in lines if line is not None] == [2, 2, 2]
+    dashes = ["stroke-dasharray" in line.attrib["style"] for line in lines if line is not None]
+    assert dashes == [False, True, False]
+    said = [element.text for element in root.iterfind(".//text", space)]
+    assert {"drift & more $x$", "step", run.scheduler} <= {*said}
+    assert plot([run, run], "drift & more $x$") == text

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
@@ -16,14 +15,18 @@ from exporter.errors import UsageError
 from exporter.parity.ask import loaded
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
+from exporter.parity.precision import ComputeIn
 from exporter.parity.subject import Subject
 from exporter.runtime.session import open_session
 from exporter.sample.find import find_points
-from exporter.sample.instrument import Instrumented, instrument
+from exporter.sample.instrument import instrument
+from exporter.sample.points import Points
 from exporter.source import load_source
 from tests.exporter.sample.probe import Found, listening
+from tests.floors import Floors
 
 CASE = ParityCase(2, 19, 14, 9, 321.0)
+KINDS = {"block", "residual", "injection", "skip", "map", "entropy"}
 
 
 def run(path: Path, content: bytes | None = None) -> dict[str, Any]:
@@ -46,8 +49,9 @@ def path(request: Any, exported: Any, whole_pipeline: Path, whole_xl_pipeline: P
     return found
 
 
-def rms(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    return tensor.double().flatten(1).square().mean(1).numpy()
+def rms(tensor: torch.Tensor) -> torch.Tensor:
+    """The mean square, a number a sample."""
+    return tensor.double().flatten(1).square().mean(1)
 
 
 def test_watching_changes_no_bit_of_the_prediction(path: Path) -> None:
@@ -57,64 +61,64 @@ def test_watching_changes_no_bit_of_the_prediction(path: Path) -> None:
     assert len(seen) > 100
 
 
-def test_every_measurement_equals_pytorch(path: Path) -> None:
+def test_every_measurement_equals_pytorch(path: Path, floors: Floors) -> None:
     watched = instrument(path)
     seen = run(path, watched.content)
     source = load_source(MODELS[path])
-    with loaded(Subject(source)) as unet, listening(unet, watched.points) as found:
-        call(unet, make_inputs(CASE, source, "fp32"))
-    _check_blocks(watched, seen, found)
-    _check_pairs(watched, seen, found)
-    _check_attentions(watched, seen, found)
+    runs = []
+    with loaded(Subject(source)) as unet:
+        for mode in (nullcontext(), ComputeIn(torch.float64)):
+            with mode, listening(unet, watched.points) as found:
+                call(unet, make_inputs(CASE, source, "fp32"))
+            runs.append(_expected(watched.points, found))
+    theirs, truth = runs
+    assert {name.split(".")[1] for name in truth} == KINDS
+    for kind in KINDS:
+        names = [name for name in truth if name.split(".")[1] == kind]
+        ours = [seen[name] for name in names]
+        floors.check_each(ours, [theirs[n] for n in names], [truth[n] for n in names], 10)
 
 
-def _check_blocks(watched: Instrumented, seen: Mapping[str, Any], found: Found) -> None:
-    for index, block in enumerate(watched.points.blocks):
-        x = found["out", block.module].flatten(1)
-        expected = torch.stack([x.mean(1), x.square().mean(1), x.amin(1), x.amax(1)])
-        actual = seen[f"watch.block.{index}"]
-        np.testing.assert_allclose(actual, expected, 1e-4, 1e-5, err_msg=block.module)
-
-
-def _check_pairs(watched: Instrumented, seen: Mapping[str, Any], found: Found) -> None:
-    points = watched.points
+def _expected(points: Points, found: Found) -> dict[str, torch.Tensor]:
+    """What the graph's outputs of these names should be, from the tensors of a hooked run."""
+    expected = {}
+    for index, block in enumerate(points.blocks):
+        x = found["out", block.module].double().flatten(1)
+        parts = [x.mean(1), x.square().mean(1), x.amin(1), x.amax(1)]
+        expected[f"watch.block.{index}"] = torch.stack(parts)
     for index, residual in enumerate(points.residuals):
         trunk = found["trunk", residual.module]
-        result = found["out", residual.module]
-        branch = result - trunk if residual.role == "transformer" else None
-        branch = found["branch", residual.module] if branch is None else branch
-        actual = seen[f"watch.residual.{index}"]
-        expected = [rms(branch), rms(trunk)]
-        np.testing.assert_allclose(actual, expected, 1e-4, 1e-6, err_msg=residual.module)
+        if residual.role == "transformer":
+            branch = found["out", residual.module] - trunk
+        else:
+            branch = found["branch", residual.module]
+        expected[f"watch.residual.{index}"] = torch.stack([rms(branch), rms(trunk)])
     for index, injection in enumerate(points.injections):
         vector, image = (found[kind, injection.module] for kind in ("vector", "image"))
-        expected = [rms(vector.expand(2, -1)), rms(image)]
-        np.testing.assert_allclose(seen[f"watch.injection.{index}"], expected, 1e-4)
-    _check_skips(watched, seen, found)
+        expected[f"watch.injection.{index}"] = torch.stack(
+            [rms(vector.expand(2, -1)), rms(image)]
+        )
+    expected |= _expected_skips(points, found)
+    for index, attention in enumerate(points.attentions):
+        heads = found["heads", attention.module].double()
+        expected[f"watch.map.{index}"] = found["map", attention.module]
+        entropy = -(heads * heads.log()).sum(-1).mean((1, 2))
+        expected[f"watch.entropy.{index}"] = entropy
+    return expected
 
 
-def _check_skips(watched: Instrumented, seen: Mapping[str, Any], found: Found) -> None:
-    skips = watched.points.skips
+def _expected_skips(points: Points, found: Found) -> dict[str, torch.Tensor]:
+    skips = points.skips
     assert [int(skip.id) for skip in skips] == sorted(range(len(skips)), reverse=True)
     joined = [f"up_blocks.{i}.resnets.{j}" for i in range(3) for j in range(2)]
+    expected = {}
     for index, (skip, resnet) in enumerate(zip(skips, joined, strict=True)):
         source = skip.source.removesuffix(".conv")
-        channels = found["out", source].shape[1]
-        both = found["joined", resnet]
-        expected = [rms(both[:, -channels:]), rms(both[:, :-channels])]
-        np.testing.assert_allclose(seen[f"watch.skip.{index}"], expected, 1e-4, err_msg=resnet)
-        np.testing.assert_allclose(expected[0], rms(found["out", source]), 1e-5)
-
-
-def _check_attentions(watched: Instrumented, seen: Mapping[str, Any], found: Found) -> None:
-    assert watched.points.attentions
-    for index, attention in enumerate(watched.points.attentions):
-        heads = found["heads", attention.module].double()
-        entropy = -(heads * heads.log()).sum(-1).mean((1, 2))
-        maps = seen[f"watch.map.{index}"]
-        np.testing.assert_allclose(maps, found["map", attention.module], 1e-3, 1e-6)
-        np.testing.assert_allclose(maps.sum(1), 1, 1e-5)
-        np.testing.assert_allclose(seen[f"watch.entropy.{index}"], entropy, 1e-4)
+        channels, both = found["out", source].shape[1], found["joined", resnet]
+        assert torch.equal(both[:, -channels:], found["out", source])
+        parts = [rms(both[:, -channels:]), rms(both[:, :-channels])]
+        expected[f"watch.skip.{index}"] = torch.stack(parts)
+    return expected
 
 
 def test_the_same_points_in_every_form(exported: Any, whole_pipeline: Path) -> None:

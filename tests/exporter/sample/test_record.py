@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from exporter.call import call
 from exporter.denoising.loop import denoise
 from exporter.errors import SourceError, TargetError, UsageError
 from exporter.parity.ask import loaded
+from exporter.parity.precision import ComputeIn
 from exporter.parity.subject import Subject
 from exporter.sample.cli import main
 from exporter.sample.instrument import instrument
@@ -26,6 +28,7 @@ from exporter.sample.recording import Recording
 from exporter.source import load_source
 from tests.exporter.sample.probe import listening
 from tests.exporter.sample.tinysd import STEPS, Read, read
+from tests.floors import Floors
 
 
 def test_everything_is_there(recorded: Read) -> None:
@@ -64,7 +67,11 @@ def test_moments_agree_with_one_another(recorded: Read) -> None:
 
 @pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # diffusers' scheduler
 def test_the_loop_is_diffusers_own(
-    recorded: Read, request_: RecordRequest, whole_pipeline: Path
+    recorded: Read,
+    request_: RecordRequest,
+    whole_pipeline: Path,
+    floors: Floors,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The same latents as StableDiffusionPipeline makes from the same noise and prompt."""
     import diffusers
@@ -76,17 +83,27 @@ def test_the_loop_is_diffusers_own(
         **_parts(whole_pipeline),
     )
     pipeline.set_progress_bar_config(disable=True)
-    random = torch.Generator().manual_seed(request_.seed)
-    out = pipeline(
-        request_.prompt,
-        height=64,
-        width=64,
-        num_inference_steps=STEPS,
-        guidance_scale=request_.guidance,
-        generator=random,
-        output_type="latent",
-    )
-    np.testing.assert_allclose(recorded.tensors["latents"][-1], out.images[0], 1e-3, 1e-3)
+
+    def latents() -> Any:
+        random = torch.Generator().manual_seed(request_.seed)
+        return pipeline(
+            request_.prompt,
+            height=64,
+            width=64,
+            num_inference_steps=STEPS,
+            guidance_scale=request_.guidance,
+            generator=random,
+            output_type="latent",
+        ).images[0]
+
+    theirs, forward = latents(), pipeline.unet.forward
+
+    def exactly(*inputs: Any, **more: Any) -> Any:
+        with ComputeIn(torch.float64):
+            return (forward(*inputs, **more)[0].float(),)
+
+    monkeypatch.setattr(pipeline.unet, "forward", exactly)
+    floors.check(recorded.tensors["latents"][-1], theirs, latents())
 
 
 def _parts(root: Path) -> dict[str, Any]:
@@ -105,26 +122,32 @@ def _parts(root: Path) -> dict[str, Any]:
 
 
 def test_recorded_maps_are_those_of_pytorch(
-    recorded: Read, request_: RecordRequest, whole_pipeline: Path
+    recorded: Read, request_: RecordRequest, whole_pipeline: Path, floors: Floors
 ) -> None:
     """The same loop over diffusers' UNet with hooks: every map of every step."""
     plan = make_plan(request_, read_model(request_.model))
-    points = instrument(request_.model).points
-    worst = 0.0
+    attentions = range(len(instrument(request_.model).points.attentions))
+    ours = [
+        recorded.tensors[f"attention.map.{i}"][s] for s in range(STEPS) for i in attentions
+    ]
     with loaded(Subject(load_source(str(whole_pipeline)))) as unet:
-        inputs: dict[str, torch.Tensor] = {}
+        theirs = _maps(unet, plan, request_.model, nullcontext())
+        truth = _maps(unet, plan, request_.model, ComputeIn(torch.float64))
+    floors.check_each(*([m.ravel() for m in maps] for maps in (ours, theirs, truth)))
 
-        def predict(fed: Mapping[str, torch.Tensor]) -> torch.Tensor:
-            inputs.update(fed)
-            return call(unet, fed)
 
-        with listening(unet, points) as found:
-            for step in denoise(plan.loop, predict):
-                for index, attention in enumerate(points.attentions):
-                    ours = recorded.tensors[f"attention.map.{index}"][step.index]
-                    theirs = found["map", attention.module].reshape(ours.shape).numpy()
-                    worst = max(worst, float(np.abs(ours - theirs).max()))
-    assert 0 < worst < 1e-5
+def _maps(unet: Any, plan: Any, model: Path, mode: AbstractContextManager[Any]) -> list[Any]:
+    points, maps = instrument(model).points, []
+
+    def predict(fed: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        with mode, listening(unet, points) as found:
+            prediction = call(unet, fed).float()
+        maps.extend(found["map", attention.module].numpy() for attention in points.attentions)
+        return prediction
+
+    for _ in denoise(plan.loop, predict):
+        continue
+    return maps
 
 
 def test_half_precision_maps_are_rounded_ones(

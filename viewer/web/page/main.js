@@ -12,6 +12,7 @@ import { outline } from "./outline.js";
 import { aboutPanel, attentionPanel, shapesPanel, timePanel } from "./panels.js";
 import { moduleErrors, parityPanel } from "./parity.js";
 import { roleLabel } from "./roles.js";
+import { Sampling } from "./sampling.js";
 import { State } from "./state.js";
 import { litEverywhere } from "./trace.js";
 import { traced, tracePanel } from "./tracepanel.js";
@@ -22,6 +23,7 @@ const PANELS = {
   time: ["Time", timePanel],
   shapes: ["Shapes", shapesPanel],
   trace: ["Trace", tracePanel],
+  sample: ["Sample", (app) => app.sampling.view()],
   parity: ["Parity", parityPanel],
   compare: ["Compare", comparePanel],
 };
@@ -39,6 +41,7 @@ class App {
     this.errors = moduleErrors(about.report ?? {});
     this.side = this.offline || about.models.some((one) => one.large) ? "outline" : "graph";
     this.parts = buildFrame(about.models.length > 1);
+    this.sampling = new Sampling(this);
   }
 
   get index() {
@@ -241,6 +244,7 @@ class App {
     const top = panel.dataset.tab === now ? panel.scrollTop : 0;
     swap(panel, PANELS[now][1](this));
     panel.dataset.tab = now;
+    document.documentElement.dataset.tab = now;
     panel.scrollTop = top;
   }
 

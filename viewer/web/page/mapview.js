@@ -26,7 +26,7 @@ function oneMap(app, index) {
   const atlas = app.atlases[index];
   const drawn = drawMap(atlas, {
     numbers: app.numbers,
-    pick: (id) => app.goIn(index, id),
+    pick: (id, item) => app.sampling.take(index, id, item) || app.goIn(index, id),
     hover: (id, element) => tip(app, index, id, element),
   });
   const mine = index === app.index;
@@ -37,6 +37,7 @@ function oneMap(app, index) {
   if (mine && app.lit) {
     light(app, drawn, atlas);
   }
+  app.sampling.paint(drawn, index);
   rove(drawn);
   const title =
     app.atlases.length > 1

@@ -13,6 +13,7 @@ export const ROLES = {
   joint_attention: ["joint attention", "J", "keys and values from text and image together"],
   skip: ["skip", "C", "the Concat that takes a skip connection"],
   condition: ["condition", "+", "where a residual of a ControlNet or an adapter is added"],
+  lora: ["low-rank branch", "L", "a LoRA's two factors beside a layer"],
   resnet: ["resnet", "R", "a residual block that receives the time"],
   feed_forward: ["feed-forward", "F", "the MLP of a transformer block"],
   transformer: ["transformer", "M", "the image becoming tokens and back"],

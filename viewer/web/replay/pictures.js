@@ -5,26 +5,28 @@ import { scaleBar } from "./curves.js";
 import { paint, paintLatents, Scale } from "./heat.js";
 
 // The picture of this step: decoded, or latents as colours.
-export async function image({ tensors }, step) {
+export async function image(recording, step) {
   const canvas = el("canvas", { class: "picture", role: "img" });
+  return captioned(canvas, await paintStep(canvas, recording, step));
+}
+
+// Paints the picture of a step; resolves to a sentence that says what it is.
+export async function paintStep(canvas, { tensors }, step) {
   if (tensors.has("preview")) {
     const [, height, width] = tensors.shape("preview");
     const pixels = await tensors.read("preview", step);
     paint(canvas, width, height, (x, y) =>
       [0, 1, 2].map((channel) => pixels[3 * (y * width + x) + channel]),
     );
-    return captioned(canvas, "Decoded preview of this step");
+    return "Decoded preview of this step";
   }
   const clean = tensors.has("clean");
   const name = clean ? "clean" : "latents";
   const size = tensors.shape(name).slice(1);
   paintLatents(canvas, await tensors.read(name, clean ? step : step + 1), size);
-  return captioned(
-    canvas,
-    clean
-      ? "The image the scheduler expects: three latent channels as colours"
-      : "Latents after this step: three channels as colours",
-  );
+  return clean
+    ? "The image the scheduler expects: three latent channels as colours"
+    : "Latents after this step: three channels as colours";
 }
 
 // The vector that every resnet receives, over all timesteps, and its likeness to itself.

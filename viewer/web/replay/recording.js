@@ -60,8 +60,10 @@ export class Recording {
       .filter((one) => tensors.has(one.name));
   }
 
-  static async open(tensors) {
+  // `done` evaluations are there already, if the recording still grows.
+  static async open(tensors, done = null) {
     const recording = new Recording(tensors);
+    recording.done = done ?? recording.steps;
     recording.times = await tensors.read("timestep");
     const known = QUANTITIES.filter(([, , , needed]) =>
       needed.every((name) => tensors.has(name)),
@@ -77,7 +79,8 @@ export class Recording {
     const values = met
       ? arriving.map((value, at) => value / Math.max(value + met[at], 1e-37))
       : arriving;
-    const [, rows] = this.tensors.shape(needed[0]);
+    const [steps, rows] = this.tensors.shape(needed[0]);
+    values.fill(NaN, (this.done * values.length) / steps); // not yet written
     const places = (this.metadata[list] ?? []).map((one) => ({
       module: `${one.module}`,
       id: one.id === undefined ? null : `${one.id}`,

@@ -43,6 +43,31 @@ export class Tensors {
       : this.part(name, index * each, each);
   }
 
+  // From the first byte of some tensors to the last one.
+  span(names) {
+    const ends = names.map((name) => this.header[name].data_offsets);
+    return [
+      this.start + Math.min(...ends.map(([begin]) => begin)),
+      this.start + Math.max(...ends.map(([, end]) => end)),
+    ];
+  }
+
+  nbytes(names) {
+    return names.reduce((sum, name) => {
+      const [begin, end] = this.header[name].data_offsets;
+      return sum + end - begin;
+    }, 0);
+  }
+
+  // The same file with some tensors fetched at once: many small readings, one request.
+  async holding(names) {
+    const [from, to] = this.span(names);
+    const held = await this.bytes(from, to);
+    const near = async (a, b) =>
+      a >= from && b <= to ? held.slice(a - from, b - from) : this.bytes(a, b);
+    return new Tensors(near, this.start, this.header);
+  }
+
   metadata(prefix) {
     const texts = Object.entries(this.header.__metadata__ ?? {}).filter(([key]) =>
       key.startsWith(prefix),

@@ -1,0 +1,1 @@
+"""LoRAs for files with low-rank branches: checked, renamed, blended."""
