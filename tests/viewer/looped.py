@@ -65,10 +65,14 @@ def build_looped(path: Path) -> Path:
     loop.attribute.append(helper.make_attribute("body", body))
     table = numpy_helper.from_array(np.linspace(999, 0, 10, dtype=np.float32), "table")
     zero = numpy_helper.from_array(np.array([0]), "zero")
+    wide = _node("Cast", ["num_inference_steps"], ["wide"], "loop_state")
+    wide.attribute.append(helper.make_attribute("to", TensorProto.FLOAT))
     del graph.node[:], graph.input[:], graph.output[:], graph.value_info[:]
     graph.node.extend(
         [
-            helper.make_node("Constant", [], ["table"], value=table),
+            helper.make_node("Constant", [], ["numbers"], value=table),
+            wide,
+            _node("Mul", ["numbers", "wide"], ["table"], "loop_state"),
             helper.make_node("Constant", [], ["zero"], value=zero),
             _node("TextEncoder", ["input_ids"], ["prompt"], "text_encoder", "text_encoder"),
             loop,

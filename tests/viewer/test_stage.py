@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from diffusers import DDIMScheduler, EulerDiscreteScheduler
+from diffusers import DDIMScheduler
 from playwright.sync_api import expect
 
 from tests.viewer.looped import CONFIG, FORMULA, build_looped
@@ -79,19 +79,24 @@ def test_the_page_shows_stage_and_numbers(
     config = {**CONFIG, "timestep_spacing": spacing}
     assert looped.stage is not None
     object.__setattr__(looped.stage, "config", config)
-    page = eyes.open(serve(looped).url, wait="map")
+    url = serve(looped).url
+    page = eyes.open(url)
     stage = page.locator(".stage")
     expect(stage).to_contain_text("Text encoder")
     expect(stage).to_contain_text("carries latents_in from round to round")
     expect(stage).to_contain_text(FORMULA)
     expect(page.locator(".map .block")).to_have_count(8)
-    scheduler = EulerDiscreteScheduler.from_config(config)
+    scheduler = DDIMScheduler.from_config(config)
     scheduler.set_timesteps(10)
     for at in (0, 9):
-        page.get_by_label("Round", exact=True).fill(str(at + 1))
+        page.get_by_label("Round", exact=True).evaluate(
+            "(one, at) => { one.value = at; one.dispatchEvent(new Event('input')); }", at + 1
+        )
         expect(stage.locator(".stage-said")).to_contain_text(
-            f"Round {at + 1} of 10, timestep {round(float(scheduler.timesteps[at]))}:"
+            f"Round {at + 1} of 10, timestep {int(scheduler.timesteps[at])}:"
         )
     if spacing == "leading":
+        page.goto(f"{url}#/?tab=trace&from=input_ids&to=image")
+        expect(stage.locator(".lit")).to_have_count(4)  # encoder, UNet, step, decoder
         stage.get_by_text("UNet", exact=True).click()
         expect(page.locator(".crumbs [aria-current]")).to_have_text("UNet")
