@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from random import Random
+from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d
 
 from shapes_tools.attention import watch
+from shapes_tools.autoencoder import images, whiten
+from shapes_tools.captions import teach_captions
+from shapes_tools.data import Pool
 from shapes_tools.rule import judge
 from shapes_tools.scenes import (
     BACKGROUNDS,
@@ -20,12 +28,24 @@ from shapes_tools.scenes import (
     masks,
     scenes,
 )
-from shapes_tools.text import LENGTH, encode, make_tokenizer, things_of_tokens
+from shapes_tools.text import (
+    LENGTH,
+    encode,
+    make_text_encoder,
+    make_tokenizer,
+    things_of_tokens,
+)
+from shapes_tools.train import RECIPE
 from tests.conftest import MakeUNet
 
 CIRCLE = Thing("red", "circle", "big", False, 12, 24, 9)
 SQUARE = Thing("blue", "square", "small", True, 36, 22, 6)
 PAIR = Scene((CIRCLE, SQUARE), "left of", "white")
+
+
+def _recipe() -> dict[str, Any]:
+    recipe: dict[str, Any] = json.loads(RECIPE.read_text())
+    return recipe
 
 
 def test_a_caption_tells_its_scene():
@@ -106,3 +126,48 @@ def test_watched_attention_changes_nothing(make_unet: MakeUNet):
     sums = {float(w.probabilities.sum(-1).sub(1).abs().max()) for w in watched.values()}
     assert watched
     assert max(sums) < 1e-5
+
+
+def test_white_latents_decode_to_the_same():
+    torch.manual_seed(0)
+    vae = (
+        diffusers.AutoencoderKL(**_recipe()["autoencoder"]["config"])
+        .eval()
+        .requires_grad_(False)
+    )
+    batch = images(Random(0), 16)
+
+    def passed() -> tuple[torch.Tensor, torch.Tensor]:
+        latents = vae.encode(batch).latent_dist.mode()
+        return latents, vae.decode(latents).sample
+
+    before, decoded = passed()
+    assert torch.cov(before.transpose(0, 1).flatten(1)).sub(torch.eye(4)).abs().max() > 0.1
+    whiten(vae, batch)
+    after, decoded_after = passed()
+    places = after.transpose(0, 1).flatten(1)
+    torch.testing.assert_close(torch.cov(places), torch.eye(4), rtol=0, atol=1e-3)
+    torch.testing.assert_close(places.mean(1), torch.zeros(4), rtol=0, atol=1e-3)
+    torch.testing.assert_close(decoded_after, decoded, rtol=0, atol=1e-4)
+
+
+def test_captions_learn_where_things_will_be():
+    """Of scenes that are either one way round or the other, the end tokens tell which."""
+    things = (replace(CIRCLE, x=36), replace(SQUARE, x=12))
+    turned = replace(PAIR, relation="right of", things=things)
+    tokenizer, both = make_tokenizer(), [PAIR, turned]
+    pixels = torch.from_numpy(np.stack([draw(scene) for scene in both]))
+    latents = avg_pool2d(pixels.permute(0, 3, 1, 2).float() / 127.5 - 1, 4)
+    ids = encode(tokenizer, [scene.caption for scene in both])
+    told_of = torch.tensor([things_of_tokens(scene) for scene in both])
+    pool = Pool(latents, ids, told_of, torch.zeros(2, 2, 12, 12))
+    torch.manual_seed(0)
+    text = make_text_encoder(
+        json.loads(RECIPE.read_text())["denoiser"]["text_encoder"], tokenizer
+    )
+    told: list[float] = []
+    lesson = {"steps": 60, "batch": 16, "learning_rate": 0.01}
+    teach_captions(
+        text, pool, tokenizer.eos_token_id, lesson, 0, lambda _, part: told.append(part)
+    )
+    assert told[-1] < 0.1 * told[0]

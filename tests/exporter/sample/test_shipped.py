@@ -111,4 +111,4 @@ def test_its_figures_hold():
         allowed = 3 * (card[name] * (1 - card[name]) / 100) ** 0.5 + 0.01
         assert abs(ours[name] - card[name]) < allowed, name
     pointed = ours["pointing_game"]
-    assert pointed["all layers"] > 2 * pointed["chance"]
+    assert pointed["all layers"] > max(0.8, 2 * pointed["chance"])
