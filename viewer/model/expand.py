@@ -159,10 +159,10 @@ class _Builder:
         attribute = node.attributes.get("body")
         if node.op_type != "Loop" or node.domain or attribute is None:
             return None
-        graph = attribute.value if attribute.type == ir.AttributeType.GRAPH else None
-        calls = graph is not None and any(
-            n.op_identifier() in self.model.functions for n in graph
-        )
+        if attribute.type != ir.AttributeType.GRAPH:
+            return None
+        graph: ir.Graph = attribute.value
+        calls = any(inner.op_identifier() in self.model.functions for inner in graph)
         fits = calls and len(graph.inputs) == len(node.inputs) and len(graph.outputs) > 1
         return graph if fits and len(self.nodes) <= NODE_LIMIT else None
 
