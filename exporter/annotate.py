@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from exporter import metadata as meta
+from exporter.conditions.controlnet import COND
 from exporter.paths import is_inside, parent
 from exporter.reading.attentions import find_attentions
 from exporter.reading.flow import Flow, resolution_step
-from exporter.reading.skips import find_skips, residual_of
+from exporter.reading.skips import control_of, find_skips, residual_of
 from exporter.values import dims
 
 _INJECTING = {"Add", "Sub", "Mul"}
@@ -63,6 +64,12 @@ class _Annotator:
             for node in flow.nodes
             if (residual := residual_of(node, flow)) is not None
         }
+        self.controls = {
+            node: control
+            for node in flow.nodes
+            if (control := control_of(node, flow)) is not None
+        }
+        self.beside = self._beside()
         self.role: dict[ir.Node, str] = {}
         self.by_module = _subtrees(flow.nodes)
 
@@ -94,8 +101,17 @@ class _Annotator:
             len(blocks),
             self._changes(1),
             self._changes(-1),
-            len(self.residuals),
+            len(self.residuals) + len(self.controls),
         )
+
+    def _beside(self) -> set[ir.Node]:
+        """What computes a ControlNet's residuals, and is no part of the U."""
+        nets: set[ir.Node] = set()
+        trunk: set[ir.Node] = set()
+        for image, residual in self.controls.values():
+            nets |= self.flow.ancestors(residual)
+            trunk |= self.flow.ancestors(image)
+        return nets - trunk
 
     def _changes(self, step: int) -> int:
         """Modules that halve or double the image; a resnet that pools both branches is one."""
@@ -116,12 +132,17 @@ class _Annotator:
             node.metadata_props[meta.CONDITION] = residual.name or ""
             if not _module(node):  # a sum that the UNet itself makes, in Netron's first view
                 node.name = node.outputs[0].name = f"{residual.name}/Add"
+        for index, (node, (_, residual)) in enumerate(self.controls.items()):
+            self.role[node] = "condition"
+            node.name = node.outputs[0].name = f"controlnet_residual_{index}/Add"
+            nets = sorted(s for s in self.flow.sources(residual) if s.startswith(COND))
+            node.metadata_props[meta.CONDITION] = ",".join(nets)
 
     def _ends(self) -> None:
         """From ``sample`` to the first Conv; from the last sum of branches to the output."""
         self._set((n for n in self.flow.nodes if n.op_type == "Shape"), "shape")
         for node in self.flow.nodes:
-            if self.flow.is_image(node.outputs[0]):
+            if self.flow.is_image(node.outputs[0]) and node not in self.beside:
                 self._set([node], "conv_in")
                 if node.op_type == "Conv":
                     break
@@ -235,7 +256,7 @@ class _Annotator:
             after |= {skip.sink} | self.flow.descendants(skip.sink.outputs[0])
         side: dict[ir.Node, str | None] = {}
         for node in reversed(self.flow.nodes):
-            if self.role[node] in ("conv_in", "conv_out"):
+            if self.role[node] in ("conv_in", "conv_out") or node in self.beside:
                 side[node] = None
             elif self.flow.is_image(node.outputs[0]):
                 side[node] = "up" if node in after else "down" if node in before else "mid"

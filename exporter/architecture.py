@@ -92,7 +92,8 @@ def architecture(
 ) -> tuple[str, ...]:
     """What a graph depends on: two sources that agree here share one."""
     config = {key: value for key, value in source.config.items() if not key.startswith("_")}
-    text = json.dumps(config, sort_keys=True, default=str)
+    nets = [dict(net.config) for net in source.controlnets]
+    text = json.dumps([config, *nets], sort_keys=True, default=str)
     return (source.class_name, text, str(source.inputs), dtype, str(opset), *keep_fp32)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
+from exporter.conditions.controlnet import controlled, is_control
 from exporter.conditions.lora import added, is_lora
 from exporter.conditions.residuals import gathered, is_residual
 from exporter.errors import UsageError
@@ -31,15 +32,20 @@ def call(unet: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.Te
     """
     device = next(unet.parameters()).device
     moved = {k: v if v.device == device else v.to(device) for k, v in tensors.items()}
-    special = (*ADDED, *(k for k in moved if is_residual(k) or is_lora(k)))
+    special = (*ADDED, *(k for k in moved if _is_condition(k)))
     own = {k: v for k, v in moved.items() if k not in special}
     arguments: dict[str, Any] = {**own, **gathered(moved)}
     conditions = {k: v for k, v in moved.items() if k in ADDED}
     if conditions:
         arguments["added_cond_kwargs"] = conditions
     with added(unet, moved):
+        arguments |= controlled(unet, moved, arguments)
         output: torch.Tensor = unet(**arguments, return_dict=False)[0]
     return output
+
+
+def _is_condition(name: str) -> bool:
+    return is_residual(name) or is_lora(name) or is_control(name)
 
 
 def keep_in_fp32(unet: torch.nn.Module, path: str, dtype: torch.dtype) -> torch.nn.Module:

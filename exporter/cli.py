@@ -183,6 +183,7 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
         conditions=tuple(arguments.conditions),
         lora=arguments.lora,
         fuse_lora=tuple(arguments.fuse_lora),
+        controlnets=tuple(arguments.controlnet),
     )
 
 
@@ -301,6 +302,13 @@ def _condition_options(parser: argparse.ArgumentParser) -> None:
             default=[],
             help=f"take {whose} residuals as inputs; zeros are off",
         )
+    group.add_argument(
+        "--controlnet",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a ControlNet to put into the graph, image and strength as inputs; repeatable",
+    )
     group.add_argument(
         "--lora",
         nargs="?",

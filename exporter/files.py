@@ -137,12 +137,17 @@ def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
         **({"model.revision": source.revision} if source.revision else {}),
         "model.config": dict(source.config),
         "size_multiple": str(source.size_multiple),
+        **({"controlnets": _nets(source)} if source.controlnets else {}),
         **({"prediction": source.prediction} if source.prediction else {}),
         "legend": "; ".join(f"{role}: {text}" for role, text in meta.ROLES.items()),
         "weights": weights,
         "versions": versions(),
         "parity": {"verdict": "skipped"},
     }
+
+
+def _nets(source: Source) -> list[dict[str, Any]]:
+    return [{"name": net.name, "config": dict(net.config)} for net in source.controlnets]
 
 
 def versions() -> dict[str, str]:

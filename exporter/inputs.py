@@ -49,14 +49,20 @@ def model_inputs(
 def with_halves(sizes: Mapping[str, int]) -> dict[str, int]:
     """Sizes by symbol, with what ``H`` and ``W`` are after some stride-2 convolutions.
 
-    ``H/4`` is ``ceil(H/4)``, which is ``H`` halved and rounded up twice.
+    ``H/4`` is ``ceil(H/4)``, which is ``H`` halved and rounded up twice; ``8H`` is the height
+    of an image.
     """
     halves = {
         f"{axis}/{2**level}": -(-sizes[axis] // 2**level)
         for axis in "HW"
         for level in range(1, LEVELS)
     }
-    return {**sizes, **halves}
+    multiples = {
+        f"{2**level}{axis}": sizes[axis] * 2**level
+        for axis in "HW"
+        for level in range(1, LEVELS)
+    }
+    return {**sizes, **halves, **multiples}
 
 
 def size_multiple(class_name: str, config: Mapping[str, Any]) -> int:

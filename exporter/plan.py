@@ -13,7 +13,7 @@ from exporter.errors import UsageError
 from exporter.parity.tolerance import require_tolerances
 from exporter.publish import guard_target, guard_variant, guard_weights
 from exporter.runtime.providers import Obtained, choose, require_dtype
-from exporter.source import load_source
+from exporter.source import load_source, with_controlnets
 from exporter.types import (
     TORCH_DTYPES,
     Dtype,
@@ -116,6 +116,7 @@ def _look(
         progress=on_progress,
     )
     source = with_conditions(with_loras(source, request.fuse_lora), request.conditions)
+    source = with_controlnets(source, request.controlnets)
     source = replace(source, prediction=request.prediction or source.prediction)
     dtype = request.dtype or _dtype_of(source)
     if request.optimize:

@@ -60,6 +60,11 @@ def mark_repeats(unet: torch.nn.Module) -> None:
             module.forward = _marking(path, module.forward, kind, templates)
 
 
+def sized(tensor: torch.Tensor, shape: tuple[Any, ...]) -> torch.Tensor:
+    """The same tensor, of a shape that tracing takes our word for."""
+    return _symbol("Enter", [tensor], {"template": -1, "place": 0}, shape, tensor.dtype)
+
+
 def _marking(
     path: str,
     forward: Callable[..., Any],

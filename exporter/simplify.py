@@ -15,6 +15,7 @@ from exporter.passes.optimizers import OnnxscriptOptimizer, Onnxsim
 from exporter.passes.origins import Origins
 from exporter.passes.repeats import ExpandRepeats
 from exporter.passes.shape_like import ShapeLike
+from exporter.passes.shared_nets import SharedNets
 from exporter.passes.slice_of_concat import SliceOfConcat
 from exporter.passes.static_reshape import StaticReshape
 from exporter.passes.swish import Swish
@@ -40,6 +41,7 @@ def passes(classes: Mapping[str, str]) -> tuple[ir.passes.PassBase, ...]:
         CommonSubexpressionEliminationPass(),
         RemoveUnusedNodesPass(),
         Onnxsim(),
+        SharedNets(classes),
         Origins(classes),
         Names(),
     )

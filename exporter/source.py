@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -13,13 +13,15 @@ from typing import Any, Literal
 
 import torch
 
+from exporter.conditions.controlnet import PREFIX, controlnet_specs, require_fit
 from exporter.errors import ConfigError, SourceError, UsageError
 from exporter.inputs import model_inputs, refuse_unfed, size_multiple
 from exporter.json_text import parse_json
 from exporter.shipped import shipped, shipped_folder
-from exporter.types import OnProgress, Source, Weights, quiet
+from exporter.types import Net, OnProgress, Source, Weights, quiet
 from exporter.weights.checkpoint import Checkpoint, validate
 from exporter.weights.hub import fetch
+from exporter.weights.joint import JointWeights
 from exporter.weights.random import RandomWeights
 from exporter.weights.single_file import open_single_file
 from exporter.weights.unet import build_from_config
@@ -82,6 +84,48 @@ def load_source(
     _refuse_unless_hub_id(model)
     root = fetch(model, subfolder, revision, variant, progress)
     return _from_folder(root, model, "hub", subfolder, variant)
+
+
+def with_controlnets(source: Source, folders: Sequence[str]) -> Source:
+    """The same UNet with ControlNets in its graph, in this order.
+
+    Args:
+        source: The UNet.
+        folders: Diffusers folders of a ``ControlNetModel`` each.
+
+    Raises:
+        SourceError: A folder that holds no ControlNet, or a broken one.
+        UsageError: A ControlNet of another family.
+    """
+    if not folders:
+        return source
+    nets = tuple(_controlnet(Path(folder).expanduser()) for folder in folders)
+    for net in nets:
+        require_fit(net, source)
+    weights = {f"{PREFIX}{index}": net.weights for index, net in enumerate(nets)}
+    return replace(
+        source,
+        weights=JointWeights(source.weights, weights),
+        inputs=(*source.inputs, *controlnet_specs(nets)),
+        controlnets=nets,
+    )
+
+
+def _controlnet(folder: Path) -> Net:
+    file = folder / "config.json"
+    if not file.is_file():
+        raise SourceError(f"no config.json in {folder}", "the folder of a ControlNet")
+    raw = _read_json(file)
+    if raw.get("_class_name") != "ControlNetModel":
+        raise ConfigError(
+            f"{file} has _class_name {raw.get('_class_name')}", "ControlNetModel"
+        )
+    net = build_from_config("ControlNetModel", raw)
+    weights = Checkpoint.in_folder(folder).with_modern_names(net)
+    validate(weights, net)
+    full: Mapping[str, Any] = net.config  # type: ignore[assignment]
+    config = {key: value for key, value in full.items() if not key.startswith("_")}
+    return Net(folder.resolve().name, {"_class_name": "ControlNetModel", **config}, weights)
 
 
 def _from_preset(name: str, revision: str | None, variant: str | None, seed: int) -> Source:

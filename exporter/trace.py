@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from exporter.call import call, keep_in_fp32
+from exporter.conditions.controlnet import PREFIX
 from exporter.errors import GraphError
 from exporter.inputs import HINTS, with_halves
-from exporter.repeats import mark_repeats
+from exporter.repeats import mark_repeats, sized
 from exporter.types import InputSpec, Program, Source
 
 
@@ -55,7 +57,12 @@ def trace(
     subject = Subject(
         f"{source.class_name} of {source.name}", source.inputs, dtype, source.size_multiple
     )
-    return trace_module(_UNet(unet, names), subject, mark_repeats)
+    return trace_module(_UNet(unet, names), subject, _prepare)
+
+
+def _prepare(unet: torch.nn.Module) -> None:
+    mark_repeats(unet)
+    _fit_images(unet)
 
 
 @dataclass(frozen=True)
@@ -141,8 +148,32 @@ def _example(spec: InputSpec, hints: Mapping[str, int], dtype: torch.dtype) -> t
     return torch.zeros(shape, dtype=kind)
 
 
+def _fit_images(unet: torch.nn.Module) -> None:
+    """Says that a ControlNet's embedded image is as large as the latents.
+
+    torch.export cannot know that an axis which it was told is free is eight times another; the
+    marker that says so is gone when the graph is simple.
+    """
+    for path, net in unet.named_children():
+        if path.startswith(PREFIX):
+            sizes: list[tuple[Any, ...]] = []
+
+            def enter(_: Any, args: tuple[Any, ...], sizes: Any = sizes) -> None:
+                sizes[:] = [tuple(args[0].shape[2:])]
+
+            def leave(
+                _: Any, __: Any, image: torch.Tensor, sizes: Any = sizes
+            ) -> torch.Tensor:
+                return sized(image, (*image.shape[:2], *sizes[0]))
+
+            net.register_forward_pre_hook(enter)
+            net.get_submodule("controlnet_cond_embedding").register_forward_hook(leave)
+
+
 def _rounded_up(dim: str) -> str:
-    """``H/4`` as an expression that sympy reads as ``passes.name_dims`` does."""
+    """``H/4`` or ``8H`` as an expression that sympy reads as ``passes.name_dims`` does."""
+    if dim[0].isdigit():
+        return f"({dim[:-1]}*{dim[-1]})"
     axis, _, by = dim.partition("/")
     return f"(({axis} + {int(by) - 1})//{by})" if by else axis
 

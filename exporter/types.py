@@ -83,14 +83,29 @@ class InputSpec:
         name: ``sample``, ``timestep``, ``encoder_hidden_states``, ``text_embeds``,
             ``time_ids``, ``timestep_cond``, ``class_labels``, or a condition's.
         shape: Symbols ``B``, ``H``, ``W``, ``S``, ``T``, halves of a size rounded up such as
-            ``H/4``, the rank ``R3`` of a module's factors, and static sizes. ``timestep`` is
-            ``("T",)``: one for the whole batch, or one per sample.
+            ``H/4``, multiples such as ``8H``, the rank ``R3`` of a module's factors, and
+            static sizes. ``timestep`` is ``("T",)``: one for the whole batch, or one each.
         dtype: ``"model"`` follows ``--dtype``; otherwise fixed.
     """
 
     name: str
     shape: tuple[int | str, ...]
     dtype: Literal["model", "float32", "int64"] = "model"
+
+
+@dataclass(frozen=True)
+class Net:
+    """A ControlNet beside a UNet.
+
+    Attributes:
+        name: What the user asked for.
+        config: Its diffusers config.
+        weights: Its parameter values.
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    weights: Weights
 
 
 @dataclass(frozen=True)
@@ -108,6 +123,7 @@ class Source:
         size_multiple: Height and width must be multiples of this (1: any size from 8).
         prediction: What the output means to a scheduler; None where nothing tells.
         fused: LoRAs that are baked into the weights, ``FILE=0.8`` each.
+        controlnets: ControlNets in the same graph; ``weights`` and ``inputs`` have theirs.
         lora: Low-rank factors that a file takes besides, and their scale: inputs with a
             default (``exporter.conditions.lora``). Not traced: added to the graph.
     """
@@ -123,6 +139,7 @@ class Source:
     prediction: Prediction | None = None
     lora: tuple[InputSpec, ...] = ()
     fused: tuple[str, ...] = ()
+    controlnets: tuple[Net, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -216,3 +233,4 @@ class ExportRequest:
     conditions: tuple[Condition, ...] = ()
     lora: Lora | None = None
     fuse_lora: tuple[str, ...] = ()
+    controlnets: tuple[str, ...] = ()

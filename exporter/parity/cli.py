@@ -115,7 +115,7 @@ def _guard(arguments: argparse.Namespace) -> None:
 
 def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgress) -> Source:
     """The model asked for, or the one that one of our files names itself."""
-    from exporter.source import load_source
+    from exporter.source import load_source, with_controlnets
     from exporter.weights.fused import with_loras
 
     model, revision, seed = arguments.model, arguments.revision, arguments.seed
@@ -139,7 +139,7 @@ def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgr
         seed=seed or 0,
         progress=progress,
     )
-    return with_loras(source, arguments.fuse_lora)
+    return with_controlnets(with_loras(source, arguments.fuse_lora), arguments.controlnet)
 
 
 def _cases(
@@ -236,6 +236,13 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--revision", help="hub branch, tag or commit")
     group.add_argument("--variant", help="weights variant, e.g. fp16")
     group.add_argument("--seed", type=int, help="of a preset's random weights")
+    group.add_argument(
+        "--controlnet",
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="a ControlNet that is in the file's graph; repeatable, in its order",
+    )
     group.add_argument(
         "--fuse-lora",
         action="append",

@@ -35,7 +35,7 @@ def conditions(source: Source) -> tuple[Condition, ...]:
     """Every condition of a UNet; the time comes first."""
     found = [Condition("time", "timestep")]
     for spec in source.inputs:
-        width = spec.shape[-1]
+        width = spec.shape[-1] if spec.shape else 0
         if spec.name == "sample":
             channels = int(spec.shape[1])
             latents = int(source.config.get("out_channels") or channels)
@@ -70,7 +70,9 @@ def contrasted(
         wanted: Sample 1 keeps the first of these conditions, sample 2 the second, ...
     """
     found = {
-        name: tensor if name == "timestep" else tensor[:1].expand_as(tensor).clone()
+        name: tensor
+        if name == "timestep" or not tensor.ndim
+        else tensor[:1].expand_as(tensor).clone()
         for name, tensor in inputs.items()
     }
     for index, condition in enumerate(wanted, start=1):

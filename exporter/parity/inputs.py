@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from exporter.conditions.controlnet import COND, SCALE
 from exporter.conditions.lora import is_lora
 from exporter.denoising.conditions import guidance_embedding, text_embedding, time_ids
 from exporter.denoising.schedules import schedule_of
@@ -76,6 +77,10 @@ def _make(
         classes = int(source.config.get("num_class_embeds") or 1)
         first = torch.randint(0, classes, (1,), generator=random)
         return (first + torch.arange(shape[0])) % classes
+    if spec.name.startswith(COND):  # an image; edges and depth maps have values from 0 to 1
+        return torch.rand(shape, generator=random)
+    if spec.name.startswith(SCALE):
+        return 0.5 + torch.rand(shape, generator=random)
     # text_embeds, a projection, is about unit normal; a residual is made as large as the skip
     return torch.randn(shape, generator=random)
 

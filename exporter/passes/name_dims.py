@@ -87,6 +87,8 @@ def _candidates() -> list[tuple[str, str]]:
             ("HW" if plain else "HW" + area, f"{height}*{width}"),
             ("S+HW" if plain else "S+HW" + area, f"S + {height}*{width}"),
         ]
+    for level in range(1, 4):  # of an image, until it is as large as the latents
+        names += [(f"{2**level}{axis}", f"{2**level}*{axis}") for axis in "HW"]
     return names
 
 

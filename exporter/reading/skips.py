@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from exporter.conditions.controlnet import COND
 from exporter.reading.flow import Flow
 from exporter.values import dims
 
@@ -60,13 +61,28 @@ def residual_of(node: ir.Node, flow: Flow) -> ir.Value | None:
     return other if carries and len(dims(other) or ()) == 4 else None
 
 
+def control_of(node: ir.Node, flow: Flow) -> tuple[ir.Value, ir.Value] | None:
+    """The image and what a ControlNet in the graph adds to it, if that is what a node does."""
+    if node.op_type != "Add" or len(node.inputs) != 2:
+        return None
+    first, second = node.inputs
+    if first is None or second is None or not (flow.is_image(first) and flow.is_image(second)):
+        return None
+    knows = [any(s.startswith(COND) for s in flow.sources(v)) for v in (first, second)]
+    if sum(knows) != 1:
+        return None
+    return (first, second) if knows[1] else (second, first)
+
+
 def _source(value: ir.Value, before: set[ir.Node], flow: Flow) -> ir.Node | None:
     """Where the trunk left a value, seen through residuals added to the value alone."""
     node = value.producer()
     while node is not None and node not in before:
-        if residual_of(node, flow) is None:
+        control = control_of(node, flow)
+        if control is None and residual_of(node, flow) is None:
             return None
-        image = next(operand for operand in node.inputs if flow.is_image(operand))
+        images = (operand for operand in node.inputs if flow.is_image(operand))
+        image = control[0] if control else next(images)
         node = image.producer() if image is not None else None
     return node
 

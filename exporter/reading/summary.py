@@ -77,6 +77,8 @@ class Summary:
 
     def name(self, parent_role: str | None) -> str:
         """Name of the function: what it is, short enough for Netron's label."""
+        if self.short_class == "ControlNetModel":
+            return "ControlNet"
         if self.role == "block":
             kind = "Resnet"
             if self.counts["self_attention"]:

@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 import torch
 
+from exporter.conditions.controlnet import is_control
 from exporter.conditions.residuals import is_residual
 from exporter.denoising.conditions import AESTHETIC, VAE_SCALE, guidance_embedding, time_ids
 from exporter.denoising.loop import Loop
 from exporter.denoising.schedulers import load_scheduler, pipeline_config
 from exporter.errors import TargetError, UsageError
 from exporter.inputs import with_halves
+from exporter.sample.experiments.wish import Wish
 from exporter.sample.model import Model
 from exporter.sample.prompts import Prompt, Wanted, encoded, seeded, stored
 from exporter.types import Provider
@@ -44,6 +46,7 @@ class RecordRequest:
     heads: bool = False
     compare: bool = False
     provider: Provider = "auto"
+    wishes: tuple[Wish, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,12 +98,12 @@ class Plan:
         return {**made, **self._residuals_off()}
 
     def _residuals_off(self) -> dict[str, torch.Tensor]:
-        """Zeros for what a ControlNet or an adapter would add: the image as without one."""
+        """Zeros for what a ControlNet or an adapter adds, or its strength: as without one."""
         sizes = with_halves({"B": len(self.rows), "H": self.height, "W": self.width})
         return {
             name: torch.zeros([sizes[dim] if isinstance(dim, str) else dim for dim in shape])
             for name, shape in self.model.inputs.items()
-            if is_residual(name)
+            if is_residual(name) or is_control(name)
         }
 
     def _condition(self, name: str, row: str) -> torch.Tensor:

@@ -168,7 +168,8 @@ def digest(files: Iterable[Path], progress: OnProgress = quiet) -> dict[str, str
                     state.update(memoryview(buffer)[:count])
                     done += count
                     progress(Progress("digest", done, total, "B"))
-            sums[path.name] = state.hexdigest()
+            name = path.name if path.name not in sums else f"{path.parent.name}/{path.name}"
+            sums[name] = state.hexdigest()
     except OSError as error:
         raise TargetError(f"{error.filename}: {error.strerror}") from error
     return sums

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from exporter.conditions.controlnet import PREFIX
 from exporter.errors import ConfigError
 from exporter.types import Source
 from exporter.weights.checkpoint import validate
@@ -63,8 +64,16 @@ def build_from_config(
 
 
 def build_unet(source: Source, device: str = "meta") -> torch.nn.Module:
-    """The source's UNet with parameters of no value; see ``build_from_config``."""
-    return build_from_config(source.class_name, source.config, device)
+    """The source's UNet, its ControlNets within, with parameters of no value.
+
+    See ``build_from_config``.
+    """
+    unet = build_from_config(source.class_name, source.config, device)
+    for index, net in enumerate(source.controlnets):
+        unet.add_module(
+            f"{PREFIX}{index}", build_from_config("ControlNetModel", net.config, device)
+        )
+    return unet
 
 
 def load_unet(source: Source, dtype: torch.dtype) -> torch.nn.Module:

@@ -1,0 +1,108 @@
+"""ControlNets in the same graph: an image and a strength for each are inputs.
+
+A ``ControlNetModel`` (diffusers/models/controlnets/controlnet.py) reads what the UNet reads,
+and an image; its zero-convolutions make what the UNet adds to skips and middle. Here each net
+is a submodule ``controlnet_0``, ``controlnet_1``, ... of the UNet, so that whatever knows a
+UNet's modules and weights knows the nets'. Off is a strength of 0: ``x + 0`` is ``x``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from exporter.conditions.residuals import MIDDLE, SKIPS
+from exporter.errors import UsageError
+from exporter.types import InputSpec, Net, Source
+
+PREFIX = "controlnet_"
+COND, SCALE = "controlnet_cond_", "controlnet_scale_"
+
+_SHARED = (
+    "in_channels", "block_out_channels", "layers_per_block", "down_block_types",
+    "cross_attention_dim", "addition_embed_type", "projection_class_embeddings_input_dim",
+    "class_embed_type",
+)  # fmt: skip
+"""Settings in which a net is like the UNet that it was made from."""
+
+
+def is_control(name: str) -> bool:
+    """Whether an input is a net's image or strength."""
+    return name.startswith((COND, SCALE))
+
+
+def controlnet_specs(nets: tuple[Net, ...]) -> tuple[InputSpec, ...]:
+    """The image of each net, then the strength of each.
+
+    The image is as much larger than the latents as the net's embedding makes it smaller: eight
+    times in every published net.
+    """
+    images = []
+    for index, net in enumerate(nets):
+        by = 2 ** (len(net.config["conditioning_embedding_out_channels"]) - 1)
+        times = "" if by == 1 else str(by)
+        channels = int(net.config["conditioning_channels"])
+        images.append(InputSpec(f"{COND}{index}", ("B", channels, f"{times}H", f"{times}W")))
+    return (*images, *(InputSpec(f"{SCALE}{index}", ()) for index in range(len(nets))))
+
+
+def require_fit(net: Net, source: Source) -> None:
+    """Refuses a net that was made for another family of UNets.
+
+    Raises:
+        UsageError: Names the first setting in which both differ.
+    """
+    if source.class_name != "UNet2DConditionModel":
+        raise UsageError(f"--controlnet with a {source.class_name}", "a UNet2DConditionModel")
+    if net.config.get("global_pool_conditions"):
+        raise UsageError(
+            f"{net.name} pools its residuals", "a ControlNet with images as residuals"
+        )
+    for key in _SHARED:
+        own, wanted = _plain(net.config.get(key)), _plain(source.config.get(key))
+        if key == "in_channels" and int(own) <= int(wanted):
+            continue  # an inpainting UNet reads a mask and an image behind the latents
+        if own != wanted:
+            raise UsageError(
+                f"{net.name} has {key} {own}",
+                f"{wanted}, as {source.name} has",
+                "use a ControlNet of this UNet's family",
+            )
+
+
+def controlled(
+    unet: torch.nn.Module, tensors: Mapping[str, torch.Tensor], arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Runs the nets, and adds what they make to the residuals among ``arguments``.
+
+    Args:
+        unet: A UNet whose submodules the nets are.
+        tensors: Inputs of the graph by name.
+        arguments: What the UNet's ``forward`` would be given without nets.
+
+    Returns:
+        The residuals, as ``forward`` takes them; nothing without nets.
+    """
+    skips: list[torch.Tensor] = list(arguments.get(SKIPS, ()))
+    middle = arguments.get(MIDDLE)
+    index = 0
+    own = {k: v for k, v in arguments.items() if "residual" not in k and k != "sample"}
+    while f"{COND}{index}" in tensors:
+        net: Any = unet.get_submodule(f"{PREFIX}{index}")
+        made, last = net(
+            arguments["sample"][:, : net.config.in_channels],
+            controlnet_cond=tensors[f"{COND}{index}"],
+            conditioning_scale=tensors[f"{SCALE}{index}"],
+            return_dict=False,
+            **own,
+        )
+        skips = [a + b for a, b in zip(skips, made, strict=True)] if skips else list(made)
+        middle = last if middle is None else middle + last
+        index += 1
+    return {SKIPS: skips, MIDDLE: middle} if index else {}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, list | tuple) else value

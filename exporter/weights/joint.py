@@ -1,0 +1,64 @@
+"""Weights of several models as one: each behind the path at which its module lies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from exporter.types import TensorSpec, Weights
+
+
+class JointWeights:
+    """A UNet's weights and those of its submodules; implements ``types.Weights``.
+
+    Args:
+        base: The UNet's.
+        others: By the path of the submodule, e.g. ``controlnet_0``.
+    """
+
+    def __init__(self, base: Weights, others: Mapping[str, Weights]) -> None:
+        self._parts = {"": base, **others}
+        self._tensors = {
+            name: replace(spec, name=name)
+            for path, part in self._parts.items()
+            for inner, spec in part.tensors.items()
+            for name in [f"{path}.{inner}" if path else inner]
+        }
+        self._of = {
+            f"{path}.{inner}" if path else inner: (part, inner)
+            for path, part in self._parts.items()
+            for inner in part.tensors
+        }
+
+    @property
+    def tensors(self) -> Mapping[str, TensorSpec]:
+        """Every tensor by its path from the UNet."""
+        return self._tensors
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of all, each once."""
+        return tuple(dict.fromkeys(f for part in self._parts.values() for f in part.files))
+
+    @property
+    def seed(self) -> int | None:
+        """The UNet's."""
+        return self._parts[""].seed
+
+    @property
+    def description(self) -> str:
+        """All of them."""
+        return " + ".join(part.description for part in self._parts.values())
+
+    def read(self, name: str) -> torch.Tensor:
+        """One tensor in its stored dtype."""
+        part, inner = self._of[name]
+        return part.read(inner)
+
+    def map(self, name: str) -> torch.Tensor:
+        """The same as reclaimable pages of its file, where it has one."""
+        part, inner = self._of[name]
+        return part.map(inner)
