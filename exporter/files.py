@@ -16,6 +16,7 @@ from exporter.errors import GraphError, ParityError
 from exporter.parity.ask import ask
 from exporter.parity.cases import cases_of
 from exporter.parity.count import Count
+from exporter.parity.coverage import LAST
 from exporter.parity.judge import judge
 from exporter.parity.locate import locate
 from exporter.parity.report import ParityReport
@@ -137,6 +138,7 @@ def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
         **({"model.revision": source.revision} if source.revision else {}),
         "model.config": dict(source.config),
         "size_multiple": str(source.size_multiple),
+        "timesteps": [0, int(LAST)],
         **({"controlnets": _nets(source)} if source.controlnets else {}),
         **({"prediction": source.prediction} if source.prediction else {}),
         "legend": "; ".join(f"{role}: {text}" for role, text in meta.ROLES.items()),

@@ -89,6 +89,8 @@ def make_plan(
         raise UsageError(f"--opset {opset}", f"{OPSETS[0]} to {OPSETS[-1]}")
     if request.optimize:
         require_variant(opset, request.dtype)
+    if "" in request.keep_fp32:
+        raise UsageError('--keep-fp32 ""', "a module's path", "use --dtype fp32 for all")
     if request.lora:
         _guard_lora(request)
     guard_target(target)

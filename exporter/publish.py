@@ -19,6 +19,7 @@ import torch
 from exporter import metadata as meta
 from exporter.disk import synced
 from exporter.errors import GraphError, TargetError
+from exporter.leftovers import SUFFIX, claimed, locked
 from exporter.types import TensorSpec, Weights
 from exporter.weights.store import written_by_us
 
@@ -144,7 +145,7 @@ class Stage:
             if new is not None
         ]
         try:
-            with _locked(self.target.parent), self._all_or_nothing(moves):
+            with locked(self.target.parent), self._all_or_nothing(moves):
                 for move in moves:
                     if move.place.exists():
                         move.place.replace(move.before)
@@ -184,19 +185,25 @@ def staged(target: Path, *, copy: bool, variant: bool = False) -> Iterator[Stage
     Raises:
         TargetError: The folder cannot be written to.
     """
-    prefix = f".{target.stem}-"
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=target.parent))
-    except OSError as error:
-        raise TargetError(f"{target.parent} cannot be written to: {error.strerror}") from error
-    onnx = folder / target.name if copy else target.parent / f"{folder.name}.onnx"
-    try:
-        weights = folder / target.with_suffix(".safetensors").name if copy else None
-        yield Stage(target, onnx, weights, variant_of(onnx) if variant else None, folder)
-    finally:
-        onnx.unlink(missing_ok=True)
-        variant_of(onnx).unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+
+    def make() -> Path:
+        prefix = f".{target.stem}-"
+        return Path(tempfile.mkdtemp(prefix=prefix, suffix=SUFFIX, dir=target.parent))
+
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(claimed(target, make))
+        except OSError as error:
+            reason = f"{target.parent} cannot be written to: {error.strerror}"
+            raise TargetError(reason) from error
+        onnx = folder / target.name if copy else target.parent / f"{folder.name}.onnx"
+        try:
+            weights = folder / target.with_suffix(".safetensors").name if copy else None
+            yield Stage(target, onnx, weights, variant_of(onnx) if variant else None, folder)
+        finally:
+            onnx.unlink(missing_ok=True)
+            variant_of(onnx).unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def attach(
@@ -260,19 +267,3 @@ def write(model: ir.Model, path: Path, properties: Mapping[str, Any]) -> None:
         model.metadata_props[meta.PREFIX + key] = text
     with synced(path) as file:
         file.write(ir.to_proto(model).SerializeToString())
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows: renames alone have to do
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a network folder without locks, likewise
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

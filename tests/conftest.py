@@ -78,7 +78,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for name, value in report.user_properties if report.when == "teardown" else []:
             if name == "floors":
                 nearest = max(nearest, (value, report.nodeid))
-            else:
+            elif name.startswith("fuzz "):
                 tried[name] += value
     if tried:
         terminalreporter.write_line(f"fuzz: {tried.total()} examples")

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from exporter.disk import write_text
-from exporter.errors import TargetError, UsageError
-from exporter.terminal import Parser, StageDisplay, run
+from exporter.errors import UsageError
+from exporter.parts import parts_of_file, parts_of_folder, parts_of_loras
+from exporter.targets import JUNIT, MARKDOWN, PARITY_REPORT, SVG, Target, guard
+from exporter.terminal import SEED, Number, Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.parity.cases import ParityCase
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from exporter.types import OnProgress, Source
 
 SCHEDULERS = ("ddim", "pndm", "euler", "dpm++")
-REPORTS = ("report", "junit", "markdown", "plot")
 
 EPILOG = """\
 examples:
@@ -107,10 +108,14 @@ def _guard(arguments: argparse.Namespace) -> None:
         raise UsageError("--plot without --trajectory", do="say how many steps to draw")
     if arguments.plot and find_spec("matplotlib") is None:
         raise UsageError("--plot without matplotlib", do="pip install matplotlib")
-    for option in REPORTS:
-        path = getattr(arguments, option)
-        if path is not None and not path.absolute().parent.is_dir():
-            raise TargetError(f"--{option} {path}: no folder {path.parent}")
+    inputs = [
+        *parts_of_file(arguments.file),
+        *parts_of_folder(arguments.model),
+        *parts_of_loras(arguments.fuse_lora or ()),
+    ]
+    for place in arguments.controlnet or ():
+        inputs += parts_of_folder(place, "a ControlNet")
+    guard(_parser(), arguments, inputs)
 
 
 def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgress) -> Source:
@@ -235,7 +240,7 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--subfolder", default="unet", help="of a pipeline (default: unet)")
     group.add_argument("--revision", help="hub branch, tag or commit")
     group.add_argument("--variant", help="weights variant, e.g. fp16")
-    group.add_argument("--seed", type=int, help="of a preset's random weights")
+    group.add_argument("--seed", type=SEED, help="of a preset's random weights")
     group.add_argument(
         "--controlnet",
         action="append",
@@ -311,7 +316,10 @@ def _trajectory_options(parser: argparse.ArgumentParser) -> None:
         "--scheduler", action="append", choices=SCHEDULERS, help="default: all of them"
     )
     group.add_argument(
-        "--guidance", type=float, default=7.5, help="classifier-free guidance (default: 7.5)"
+        "--guidance",
+        type=Number(float, 0),
+        default=7.5,
+        help="classifier-free guidance (default: 7.5)",
     )
     group.add_argument(
         "--trajectory-case",
@@ -319,15 +327,22 @@ def _trajectory_options(parser: argparse.ArgumentParser) -> None:
         metavar="CASE",
         help="images, latent size, tokens (default: B1H32W32S77)",
     )
-    group.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the drift")
+    group.add_argument(
+        "--plot", type=Target((SVG,)), metavar="FILE.svg", help="draw the drift"
+    )
 
 
 def _report_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("reports")
     group.add_argument(
-        "--report", type=Path, metavar="FILE.json", help="schema: docs/report.schema.json"
+        "--report",
+        type=Target((PARITY_REPORT,)),
+        metavar="FILE.json",
+        help="schema: docs/report.schema.json",
     )
-    group.add_argument("--junit", type=Path, metavar="FILE.xml")
-    group.add_argument("--markdown", type=Path, metavar="FILE.md", help="for a CI summary")
+    group.add_argument("--junit", type=Target((JUNIT,)), metavar="FILE.xml")
+    group.add_argument(
+        "--markdown", type=Target((MARKDOWN,)), metavar="FILE.md", help="for a CI summary"
+    )
     group.add_argument("--quiet", action="store_true", help="no progress")
     group.add_argument("--debug", action="store_true", help="show tracebacks")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from exporter.digest import digests
 from exporter.errors import ParityError
 from exporter.parity.ask import Answer
 from exporter.parity.cases import ParityCase
@@ -82,6 +83,7 @@ def judge(
         peak_memory=peak_memory(),
         torch_peak_memory=torch_peak,
         versions={**provider_versions(), "python": platform.python_version()},
+        digest=digests(onnx_path),
         unseen=unseen(
             subject.source, read_contract(onnx_path), [answer.case for answer in answers]
         ),

@@ -125,6 +125,7 @@ class ParityReport:
         torch_peak_memory: The same when PyTorch had finished.
         versions: Packages and drivers that decided the result.
         skipped: Cases that the file cannot be asked, with the reason.
+        digest: What ties the verdict to the file: of its graph and its weights' headers.
         unseen: What a file could do wrong without any of the cases telling.
         tf32: Whether TF32 was allowed; never, on either side.
     """
@@ -141,6 +142,7 @@ class ParityReport:
     torch_peak_memory: int
     versions: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    digest: Mapping[str, Any] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
     tf32: bool = False
 
@@ -204,6 +206,7 @@ class ParityReport:
             "peak_memory": self.peak_memory,
             "torch_peak_memory": self.torch_peak_memory,
             "versions": dict(self.versions),
+            "digest": dict(self.digest),
             "skipped": list(self.skipped),
             "unprovable": list(self.unprovable),
             "unseen": list(self.unseen),
@@ -218,6 +221,7 @@ class ParityReport:
             "verdict": self.verdict,
             **({"unprovable": list(self.unprovable)} if self.unprovable else {}),
             "provider": self.provider_used,
+            "digest": dict(self.digest),
             **asdict(self.tolerance),
             "cases": [
                 {

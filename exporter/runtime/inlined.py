@@ -15,7 +15,7 @@ from onnx_ir.passes.common import (
 )
 
 from exporter.paths import is_inside
-from exporter.runtime.loading import load_graph
+from exporter.runtime.loading import load_graph, understood
 from exporter.runtime.origins import Origin, origin_of
 
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
@@ -93,7 +93,15 @@ def load_inlined(path: Path, modules: Collection[str]) -> Inlined:
     Args:
         path: The ``.onnx``; its weights are not read if they are external.
         modules: Every module path of the UNet, to understand node names by.
+
+    Raises:
+        UsageError: It cannot be read, or holds a malformed graph.
     """
+    with understood(path):
+        return _inlined(path, modules)
+
+
+def _inlined(path: Path, modules: Collection[str]) -> Inlined:
     model = InlinePass()(load_graph(path)).model
     model = LiftConstantsToInitializersPass()(model).model
     ir.external_data.set_base_dir(model.graph, path.parent)  # functions had none

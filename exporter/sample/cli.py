@@ -5,15 +5,17 @@ from __future__ import annotations
 import argparse
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from exporter.errors import TargetError, UsageError
+from exporter.parts import parts_of_file, parts_of_folder
 from exporter.sample.follow import tell, unfollowed
-from exporter.sample.options import parser
+from exporter.sample.options import parser as _parser
+from exporter.targets import guard
 from exporter.terminal import StageDisplay, run
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes one recording and returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = _parser().parse_args(argv)
 
     def work(console: Console) -> int:
         lines = _run(arguments, console)
@@ -74,13 +76,26 @@ def _target(arguments: argparse.Namespace) -> Path:
     if not model.name:
         raise UsageError(f"there is no file {model}", "an .onnx written by python -m exporter")
     target: Path = arguments.output or model.with_name(f"{model.stem}.{kind}{suffix}")
+    arguments.output = target
+    guard(_parser(), arguments, _inputs(arguments))
     if target.suffix != suffix:
         raise TargetError(f"{target.name} as output", f"a name that ends in {suffix}")
-    if not target.parent.is_dir():
-        raise TargetError(f"there is no folder {target.parent}", do="create it")
-    if target.is_dir() or target.resolve() == model.with_suffix(".safetensors").resolve():
-        raise TargetError(f"{target} is a folder or the model's own weights")
     return target
+
+
+def _inputs(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+    """Every file that a recording or a table is made from."""
+    yield from parts_of_file(arguments.model)
+    files = {"the embeddings": arguments.embeddings, "the prompts": arguments.importance}
+    yield from ((what, file) for what, file in files.items() if file)
+    folders = {
+        "the pipeline": arguments.pipeline,
+        "the text encoder": arguments.text_encoder,
+        "the VAE": arguments.vae,
+        "the scheduler's config": arguments.scheduler,
+    }
+    for what, folder in folders.items():
+        yield from parts_of_folder(folder, what)
 
 
 def _request(arguments: argparse.Namespace, target: Path) -> RecordRequest:

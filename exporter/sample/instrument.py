@@ -9,7 +9,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from exporter.runtime.loading import load_graph
+from exporter.runtime.loading import load_graph, understood
 from exporter.sample import measures
 from exporter.sample.experiments.edit import Experiment, no_experiment
 from exporter.sample.find import find_points
@@ -81,7 +81,8 @@ def instrument(
         _measure(scopes, points)
     if measured in ("all", "maps"):
         _attentions(scopes, points, maps=maps, heads=heads)
-    content = bytes(ir.to_proto(model).SerializeToString())
+    with understood(path):
+        content = bytes(ir.to_proto(model).SerializeToString())
     return Instrumented(content, path.parent, points, maps, heads, experiment)
 
 

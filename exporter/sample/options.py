@@ -9,7 +9,8 @@ from pathlib import Path
 from exporter.errors import AtlasError
 from exporter.sample.experiments import wish
 from exporter.shipped import shipped_folder
-from exporter.terminal import Parser
+from exporter.targets import IMPORTANCE, PNG, RECORDING, Target
+from exporter.terminal import Number, Parser
 
 EPILOG = """\
 examples:
@@ -54,7 +55,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument(
         "output",
-        type=Path,
+        type=Target((RECORDING, IMPORTANCE), beside=(".md", ".svg")),
         nargs="?",
         metavar="OUT.safetensors",
         help="the recording (default: UNET.recording.safetensors, beside the model); with "
@@ -87,7 +88,7 @@ def _loop_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--guidance",
-        type=float,
+        type=Number(float, 0),
         default=7.5,
         metavar="SCALE",
         help="classifier-free guidance; 1 or less runs the conditional half alone "
@@ -167,7 +168,9 @@ def _wish(read: Callable[[str], wish.Wish]) -> Callable[[str], wish.Wish]:
 
 def _recording_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the recording")
-    group.add_argument("--image", type=Path, metavar="FILE.png", help="the image, decoded")
+    group.add_argument(
+        "--image", type=Target((PNG,)), metavar="FILE.png", help="the image, decoded"
+    )
     group.add_argument(
         "--vae", type=_pipeline, metavar="DIR", help="decode a small preview of every step"
     )

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from exporter.errors import TargetError
+from exporter.leftovers import SUFFIX, lock, locked, remove_stale
 from exporter.runtime.session import Array
 from exporter.types import TensorSpec
 from exporter.weights.header import encode_header
@@ -53,9 +54,12 @@ class Recording:
         header, laid_out = encode_header(specs, target, texts)
         self._specs = {spec.name: spec for spec in laid_out}
         self.nbytes = len(header) + sum(spec.nbytes for spec in laid_out)
-        self._temporary = target.with_name(f".{target.stem}-{os.getpid()}.tmp")
+        self._temporary = target.with_name(f".{target.stem}-{os.getpid()}{SUFFIX}")
         try:
-            self._file = self._temporary.open("w+b")
+            with locked(target.parent):
+                remove_stale(target)
+                self._file = self._temporary.open("w+b")
+                lock(self._file.fileno())
         except OSError as error:
             raise _unwritable(target, error) from error
         try:

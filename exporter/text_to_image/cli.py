@@ -29,6 +29,9 @@ DEFAULTS: Mapping[str, Any] = {
     "optimize": None,
     "keep_fp32": [],
     "conditions": [],
+    "controlnet": [],
+    "lora": None,
+    "fuse_lora": [],
     "keep_steps": False,
     "atol": None,
     "rtol": None,
@@ -48,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def guard(arguments: argparse.Namespace) -> None:
+def require(arguments: argparse.Namespace) -> None:
     """Refuses what has no meaning for a whole pipeline.
 
     Raises:
@@ -62,7 +65,6 @@ def guard(arguments: argparse.Namespace) -> None:
 
 def picture(arguments: argparse.Namespace, console: Console) -> int:
     """Text encoders, sampling stage and image decoder as one file."""
-    guard(arguments)
     with StageDisplay(console, quiet=arguments.quiet) as display:
         display.start("imports")
         from exporter.text_to_image.make import make_picture
