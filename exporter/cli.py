@@ -18,6 +18,7 @@ from exporter.closing import closing_table, one_line, outcome
 from exporter.disk import write_text
 from exporter.errors import AtlasError, TargetError, UsageError
 from exporter.parts import parts_of_file, parts_of_folder, parts_of_loras
+from exporter.precision import cli as precision
 from exporter.sampler import cli as sampling
 from exporter.shipped import shipped
 from exporter.targets import EXPORT_REPORT, ONNX, Target, guard
@@ -71,10 +72,12 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.pipeline:
         return whole.picture(arguments, console)
     sampling.guard(arguments)
+    precision.guard(arguments)
     if arguments.all:
         return _export_all(arguments, console)
     if arguments.from_file:
         return sampling.sample(arguments, console, arguments.from_file, arguments.output)
+    precision.choose(arguments, console)
     report = _export(arguments, console)
     if arguments.report:
         write_text(arguments.report, json.dumps(report.to_json(), indent=2) + "\n")
@@ -233,6 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     _source_options(parser)
     _graph_options(parser)
     _condition_options(parser)
+    precision.add_options(parser)
     sampling.add_options(parser)
     whole.add_options(parser)
     _check_options(parser)

@@ -14,7 +14,6 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
-import torch
 
 from exporter import metadata as meta
 from exporter.disk import synced
@@ -22,13 +21,6 @@ from exporter.errors import GraphError, TargetError
 from exporter.leftovers import SUFFIX, claimed, locked
 from exporter.types import TensorSpec, Weights
 from exporter.weights.store import written_by_us
-
-_ONNX_DTYPES = {
-    torch.float32: ir.DataType.FLOAT,
-    torch.float16: ir.DataType.FLOAT16,
-    torch.bfloat16: ir.DataType.BFLOAT16,
-    torch.int64: ir.DataType.INT64,
-}
 
 
 def guard_target(target: Path) -> None:
@@ -230,7 +222,7 @@ def attach(
             location=spec.file.relative_to(folder).as_posix(),
             offset=spec.offset,
             length=spec.nbytes,
-            dtype=_ONNX_DTYPES[spec.dtype],
+            dtype=spec.dtype,
             shape=ir.Shape(spec.shape),
             name=name,
             base_dir=folder,
@@ -254,6 +246,9 @@ def drop_transposes(model: ir.Model, transposed: Collection[str]) -> None:
 def write(model: ir.Model, path: Path, properties: Mapping[str, Any]) -> None:
     """Writes the model with its metadata; external data is left where it is.
 
+    An initializer has its shape itself: a second one in ``value_info`` would be wrong as soon
+    as a tool rewrites the tensor (ONNX Runtime's quantizer transposes those of Gemm).
+
     Args:
         model: The model.
         path: File to write, synced before return.
@@ -265,5 +260,10 @@ def write(model: ir.Model, path: Path, properties: Mapping[str, Any]) -> None:
     for key, value in properties.items():
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         model.metadata_props[meta.PREFIX + key] = text
+    graph = (proto := ir.to_proto(model)).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    told = [value for value in graph.value_info if value.name not in stored]
+    del graph.value_info[:]
+    graph.value_info.extend(told)
     with synced(path) as file:
-        file.write(ir.to_proto(model).SerializeToString())
+        file.write(proto.SerializeToString())

@@ -72,11 +72,13 @@ IMPORTANCE = Kind(
 )
 JUNIT = Kind("a JUnit report", (".xml",), re.compile(rb"\s*(<\?xml[^>]*>\s*)?<testsuites\b"))
 MARKDOWN = Kind("a parity summary", (".md",), re.compile(rb"## Parity of `"))
+COMMANDS = Kind("workflow commands", (".txt",), re.compile(rb"::(error|notice) "))
+SEARCH_LOG = Kind("a precision search's log", (".json",), re.compile(rb'\s*\{\s*"subject":'))
 SVG = Kind("an SVG", (".svg",), re.compile(rb"(?=\s*<).*?<svg\b", re.DOTALL))
 PNG = Kind("a PNG", (".png",), re.compile(rb"\x89PNG\r\n"))
 KINDS = (
     ONNX, RECORDING, ADAPTER, ORT_ADAPTER, EXPORT_REPORT, PARITY_REPORT, PROFILE, IMPORTANCE,
-    JUNIT, MARKDOWN, SVG, PNG,
+    JUNIT, MARKDOWN, COMMANDS, SEARCH_LOG, SVG, PNG,
 )  # fmt: skip
 
 

@@ -54,7 +54,7 @@ SLOW = (
     ),
     *(
         f"exporter/{name}/"
-        for name in ("conditions", "parity", "profile", "sample", "sampler")
+        for name in ("conditions", "parity", "precision", "profile", "sample", "sampler")
     ),
 )
 """Files and folders of more than about ten CPU seconds; the rest takes a minute and a half."""

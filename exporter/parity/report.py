@@ -10,6 +10,7 @@ from typing import Any
 from exporter.parity.cases import ParityCase
 from exporter.parity.differences import Difference, Verdict
 from exporter.parity.metrics import Errors, Floor
+from exporter.parity.times import Times
 from exporter.parity.tolerance import Tolerance
 from exporter.runtime.session import Placement
 from exporter.types import Dtype, Provider
@@ -127,6 +128,7 @@ class ParityReport:
         skipped: Cases that the file cannot be asked, with the reason.
         digest: What ties the verdict to the file: of its graph and its weights' headers.
         unseen: What a file could do wrong without any of the cases telling.
+        times: Where the time went; None in a report that no check made.
         tf32: Whether TF32 was allowed; never, on either side.
     """
 
@@ -144,6 +146,7 @@ class ParityReport:
     skipped: tuple[str, ...] = ()
     digest: Mapping[str, Any] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
+    times: Times | None = None
     tf32: bool = False
 
     @property
@@ -210,6 +213,7 @@ class ParityReport:
             "skipped": list(self.skipped),
             "unprovable": list(self.unprovable),
             "unseen": list(self.unseen),
+            "times": asdict(self.times) if self.times else None,
             "cases": [result.to_json() for result in self.cases],
         }
         finite: dict[str, Any] = json_safe(found)

@@ -17,7 +17,9 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 import torch
+from onnx_ir.tensor_adapters import from_torch_dtype
 
 from exporter.errors import TargetError
 from exporter.leftovers import SUFFIX, lock, locked, remove_stale
@@ -48,7 +50,10 @@ class Recording:
         metadata: Mapping[str, Any],
     ) -> None:
         self.target = target
-        specs = [TensorSpec(name, *kind) for name, kind in tensors.items()]
+        specs = [
+            TensorSpec(name, from_torch_dtype(dtype), shape)
+            for name, (dtype, shape) in tensors.items()
+        ]
         texts = {PREFIX + key: json.dumps(value) for key, value in metadata.items()}
         texts["format"] = "pt"
         header, laid_out = encode_header(specs, target, texts)
@@ -137,8 +142,8 @@ class Recording:
         self._temporary.unlink(missing_ok=True)
 
 
-def _numpy(dtype: torch.dtype) -> np.dtype[Any]:
-    return torch.empty(0, dtype=dtype).numpy().dtype
+def _numpy(dtype: ir.DataType) -> np.dtype[Any]:
+    return dtype.numpy()
 
 
 def _unwritable(target: Path, error: OSError) -> TargetError:

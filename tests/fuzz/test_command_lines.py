@@ -47,7 +47,7 @@ def _written(action: argparse.Action) -> bool:
     told = (action.help or "") + str(action.metavar)
     return action.dest in (
         "output", "html", "png", "svg", "graphviz", "tensorboard", "model_explorer", "report",
-        "junit", "markdown", "plot",
+        "junit", "markdown", "plot", "reduce", "annotations",
     ) and "to tint" not in told  # fmt: skip
 
 

@@ -47,6 +47,10 @@ def test_a_proven_file_exits_0_and_reports(
     report = json.loads((tmp_path / "x.json").read_text())
     SCHEMA.validate(report)
     assert report["passed"] is True
+    times = report["parity"]["times"]
+    assert all(times[part] > 0 for part in ("loading", "torch", "higher", "session", "run"))
+    assert times["ranges"] == 0  # no half type
+    assert sum(times.values()) < report["seconds"]
     assert [run["scheduler"] for run in report["trajectories"]] == ["euler", "ddim"]
     suite = ElementTree.parse(tmp_path / "x.xml").getroot()[0]
     assert suite.attrib["failures"] == "0"
