@@ -10,6 +10,7 @@ import torch
 from exporter.errors import ConfigError
 from exporter.text_to_image.part import Part, open_weights, read_config
 from exporter.types import InputSpec
+from exporter.weights.blueprint import Blueprint
 from exporter.weights.checkpoint import STEM, validate
 from exporter.weights.unet import EmptyParameters
 
@@ -48,15 +49,15 @@ def image_decoder(folder: Path, *, upcast: bool, variant: str | None) -> Part:
             f"{folder.name} is a {config.get('_class_name', 'model without a class')}",
             "AutoencoderKL",
         )
-    empty = _build(config)
-    weights = open_weights(folder, STEM, variant).with_modern_names(empty)
-    validate(weights, empty)
-    full: Any = empty.config
+    blueprint = Blueprint.of(_build(config))
+    weights = open_weights(folder, STEM, variant).with_modern_names(blueprint)
+    validate(weights, blueprint)
+    full = blueprint.config
     return Part(
         name=folder.name,
         function="ImageDecoder",
         class_name="AutoencoderKL",
-        config={k: v for k, v in full.items() if not k.startswith("_")},
+        config=full,
         weights=weights,
         build=lambda: _Decoder(_build(config)),
         inputs=(InputSpec("latents", ("B", int(full["latent_channels"]), "H", "W")),),

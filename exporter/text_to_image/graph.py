@@ -16,8 +16,9 @@ from exporter.lower import lower
 from exporter.reading.summary import definition
 from exporter.simplify import simplify
 from exporter.text_to_image.part import Part
+from exporter.torch_dtypes import TORCH_DTYPES
 from exporter.trace import Subject, trace_module
-from exporter.types import TORCH_DTYPES, Dtype
+from exporter.types import Dtype
 
 
 @dataclass(frozen=True)

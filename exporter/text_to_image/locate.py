@@ -28,7 +28,7 @@ from exporter.text_to_image.proof import (
     run_pipeline,
 )
 from exporter.text_to_image.reference import give_ids, load_pipeline, prompts
-from exporter.types import TORCH_DTYPES
+from exporter.torch_dtypes import TORCH_DTYPES
 
 _PROBE = "probe."
 _TEXTS = (

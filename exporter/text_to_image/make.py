@@ -24,7 +24,7 @@ from exporter.text_to_image.locate import locate
 from exporter.text_to_image.plan import PicturePlan, PictureRequest, make_plan
 from exporter.text_to_image.proof import PictureProof, prove
 from exporter.text_to_image.store import Joined, attach_as
-from exporter.types import TORCH_DTYPES, OnProgress, StageRecord, TensorSpec, quiet
+from exporter.types import OnProgress, StageRecord, TensorSpec, quiet
 from exporter.weights.store import copy_weights, digest, link_weights
 
 UNET = "unet"
@@ -168,7 +168,7 @@ def _linked(plan: PicturePlan, weights: Joined) -> Mapping[str, TensorSpec] | No
         return None
     folder = plan.target.parent.resolve()
     try:
-        specs = link_weights(weights, folder, TORCH_DTYPES[plan.dtype])
+        specs = link_weights(weights, folder, plan.dtype)
     except UsageError:
         if plan.request.weights == "link":
             raise
@@ -191,7 +191,7 @@ def _stored(
             sums |= {f"{name}/{file}": value for file, value in found.items()}
         return linked, sums
     assert stage.weights is not None
-    stored = copy_weights(weights, stage.weights, TORCH_DTYPES[plan.dtype], on_progress)
+    stored = copy_weights(weights, stage.weights, plan.dtype, on_progress)
     return stored.specs, {stage.weights.name: stored.sha256}
 
 

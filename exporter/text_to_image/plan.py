@@ -19,7 +19,7 @@ from exporter.sampler.plan import choose_family, find_config
 from exporter.shipped import shipped_folder
 from exporter.source import load_source
 from exporter.text_to_image.layout import Layout, open_layout, require_fit
-from exporter.types import TORCH_DTYPES, Dtype, Provider, Source, WeightsMode
+from exporter.types import Dtype, Provider, Source, WeightsMode
 from exporter.weights.checkpoint import natural_dtype
 
 PICTURE = meta.PREFIX + "text_to_image"
@@ -135,8 +135,7 @@ def _family(request: PictureRequest, layout: Layout) -> Family:
 def _dtype_of(request: PictureRequest, source: Source) -> Dtype:
     if shipped_folder(request.pipeline):
         return "fp32"  # stored in half precision only to be small
-    natural = natural_dtype(source.weights)
-    return next((name for name, dtype in TORCH_DTYPES.items() if dtype == natural), "fp32")
+    return natural_dtype(source.weights)
 
 
 def is_picture(path: Path) -> bool:

@@ -27,7 +27,8 @@ from exporter.text_to_image.reference import (
     load_pipeline,
     prompts,
 )
-from exporter.types import TORCH_DTYPES, OnProgress, Progress, quiet
+from exporter.torch_dtypes import TORCH_DTYPES
+from exporter.types import OnProgress, Progress, quiet
 
 FLOOR_FACTOR = 3.0
 """As for trajectories (docs/PARITY.md)."""

@@ -14,7 +14,7 @@ import torch
 from exporter.denoising.schedulers import load_scheduler
 from exporter.errors import SourceError
 from exporter.text_to_image.plan import PicturePlan
-from exporter.types import TORCH_DTYPES
+from exporter.torch_dtypes import TORCH_DTYPES
 
 
 @dataclass(frozen=True)

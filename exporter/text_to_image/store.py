@@ -54,6 +54,11 @@ class Joined:
         model, _, own = name.partition(".")
         return self.members[model].read(own)
 
+    def raw(self, name: str) -> memoryview | None:
+        """See ``types.Weights``."""
+        model, _, own = name.partition(".")
+        return self.members[model].raw(own)
+
     def map(self, name: str) -> torch.Tensor:
         """See ``types.Weights``."""
         model, _, own = name.partition(".")

@@ -149,7 +149,7 @@ def test_a_tensor_of_another_dtype_is_cast_in_the_graph(tmp_path: Path) -> None:
         '<ir_version: 10, opset_import: ["": 20]> g (float[2] x, float[2] w) => (float[2] y) '
         "{ y = Mul(x, w) }"
     )
-    spec = TensorSpec("w", torch.float16, (2,), tmp_path / "w.safetensors", offset, 4)
+    spec = TensorSpec("w", ir.DataType.FLOAT16, (2,), tmp_path / "w.safetensors", offset, 4)
     attach_as(model, {"w": spec}, tmp_path, ["w"])
     ir.save(model, tmp_path / "m.onnx")
     onnx.checker.check_model(str(tmp_path / "m.onnx"), full_check=True)
