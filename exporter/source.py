@@ -99,7 +99,7 @@ def with_controlnets(source: Source, folders: Sequence[str]) -> Source:
     """
     if not folders:
         return source
-    nets = tuple(_controlnet(Path(folder).expanduser()) for folder in folders)
+    nets = tuple(map(_controlnet, folders))
     for net in nets:
         require_fit(net, source)
     weights = {f"{PREFIX}{index}": net.weights for index, net in enumerate(nets)}
@@ -111,10 +111,11 @@ def with_controlnets(source: Source, folders: Sequence[str]) -> Source:
     )
 
 
-def _controlnet(folder: Path) -> Net:
+def _controlnet(name: str) -> Net:
+    folder = _existing(name)
+    if folder is None or not (folder / "config.json").is_file():
+        raise SourceError(f"no config.json in {name}", "the folder of a ControlNet")
     file = folder / "config.json"
-    if not file.is_file():
-        raise SourceError(f"no config.json in {folder}", "the folder of a ControlNet")
     raw = _read_json(file)
     if raw.get("_class_name") != "ControlNetModel":
         raise ConfigError(
@@ -196,7 +197,11 @@ def _refuse_unless_hub_id(model: str) -> None:
 def _empty_unet(raw: Mapping[str, Any], where: str) -> torch.nn.Module:
     found = raw.get("_class_name")
     if found not in CLASSES:
-        raise ConfigError(f"{where} has _class_name {found}", " or ".join(CLASSES))
+        raise ConfigError(
+            f"{where} has _class_name {found}",
+            " or ".join(CLASSES),
+            "put it beside its UNet with --controlnet" if found == "ControlNetModel" else "",
+        )
     refuse_unfed(found, raw)
     return build_from_config(found, raw)
 
