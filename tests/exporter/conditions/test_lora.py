@@ -270,10 +270,8 @@ def bad(files: Files, folder: Path, how: str) -> Path:
     elif how == "scalar":
         stored[first] = torch.tensor(1.0)
     elif how == "two names":
-        stored[f"base_model.model.{first}"] = stored[first]
-        stored[f"base_model.model.{first}".replace("lora_A", "lora_B")] = stored[
-            first.replace("lora_A", "lora_B")
-        ]
+        for name in (first, first.replace("lora_A", "lora_B")):
+            stored[f"base_model.model.{name}"] = stored[name].clone()
     elif how == "text alone":
         stored = {"lora_te_text_model.lora_down.weight": torch.zeros(2, 2)}
     elif how == "no rank":
