@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from exporter import cache, garbage
 from exporter.annotate import Roles, annotate
-from exporter.types import TORCH_DTYPES, Dtype, OnProgress, Progress, Source, StageRecord
+from exporter.types import Dtype, OnProgress, Progress, Source, StageRecord
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,7 @@ def build(
     # Seconds of torch.onnx and its optimisers, which a graph from the cache does without.
     from exporter.lower import lower
     from exporter.simplify import simplify
+    from exporter.torch_dtypes import TORCH_DTYPES
     from exporter.trace import trace
     from exporter.weights.unet import build_unet
 

@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,9 +17,12 @@ from exporter import garbage
 from exporter.closing import closing_table, one_line, outcome
 from exporter.disk import write_text
 from exporter.errors import AtlasError, TargetError, UsageError
+from exporter.parts import parts_of_file, parts_of_folder, parts_of_loras
+from exporter.precision import cli as precision
 from exporter.sampler import cli as sampling
 from exporter.shipped import shipped
-from exporter.terminal import Parser, StageDisplay, run
+from exporter.targets import EXPORT_REPORT, ONNX, Target, guard
+from exporter.terminal import SEED, Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.report import ExportReport
@@ -57,15 +60,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
-    if arguments.report:
-        _guard_report(arguments.report, arguments.output)
     if arguments.shard and not arguments.all:
         raise UsageError(f"--shard {arguments.shard} without --all")
+    sampling.require(arguments)
+    guard(_parser(), arguments, _inputs(arguments))
     sampling.guard(arguments)
+    precision.guard(arguments)
     if arguments.all:
         return _export_all(arguments, console)
     if arguments.from_file:
         return sampling.sample(arguments, console, arguments.from_file, arguments.output)
+    precision.choose(arguments, console)
     report = _export(arguments, console)
     if arguments.report:
         write_text(arguments.report, json.dumps(report.to_json(), indent=2) + "\n")
@@ -98,9 +103,7 @@ def _export_all(arguments: argparse.Namespace, console: Console) -> int:
     from exporter.pipeline import export_all
     from exporter.types import ExportRequest
 
-    folders = checkpoints(arguments.all, arguments.subfolder)
-    if arguments.shard:
-        folders = shard(folders, arguments.shard)
+    folders = _chosen(arguments)
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -182,12 +185,33 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
     )
 
 
-def _guard_report(path: Path, output: Path) -> None:
-    """Refuses, before any work, a report that could not be written after it."""
-    if path.absolute() == output.absolute():
-        raise UsageError(f"--report {path} and the output are one file")
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise TargetError(f"--report {path}", "a file in a folder that exists")
+def _inputs(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+    """Every file of this machine that an export reads; a hub id's lie in the cache."""
+    yield from parts_of_folder(arguments.model)
+    for folder in _chosen(arguments) if arguments.all else ():
+        yield from parts_of_folder(folder, f"checkpoint {folder.name}")
+    yield from parts_of_loras(arguments.fuse_lora)
+    for place in arguments.controlnet:
+        yield from parts_of_folder(place, "a ControlNet")
+    if arguments.from_file:
+        yield from parts_of_file(arguments.from_file, "the UNet")
+    if arguments.scheduler:
+        yield from parts_of_folder(arguments.scheduler, "the scheduler's config")
+
+
+def _inside(output: Path, arguments: argparse.Namespace) -> list[Path] | None:
+    """With --all, what will be written into the folder."""
+    if not arguments.all:
+        return None
+    return [output / f"{folder.name}.onnx" for folder in _chosen(arguments)]
+
+
+def _chosen(arguments: argparse.Namespace) -> list[Path]:
+    folders = checkpoints(arguments.all, arguments.subfolder)
+    return shard(folders, arguments.shard) if arguments.shard else folders
+
+
+OUTPUT = Target((ONNX,), _inside, (".safetensors", ".ort.onnx", ".sampler.onnx"))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -199,13 +223,16 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG.format(presets=", ".join(names), shipped=", ".join(shipped())),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("output", type=Path, metavar="OUT.onnx", help="the file to write")
+    parser.add_argument("output", type=OUTPUT, metavar="OUT.onnx", help="the file to write")
     _source_options(parser)
     _graph_options(parser)
     _condition_options(parser)
+    precision.add_options(parser)
     sampling.add_options(parser)
     _check_options(parser)
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write a JSON report")
+    parser.add_argument(
+        "--report", type=Target((EXPORT_REPORT,)), metavar="FILE", help="write a JSON report"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
@@ -243,7 +270,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         "weights do not tell, and the graph is the same",
     )
     group.add_argument(
-        "--seed", type=int, default=0, help="of a preset's random weights (default: 0)"
+        "--seed", type=SEED, default=0, help="of a preset's random weights (default: 0)"
     )
 
 

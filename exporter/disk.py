@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from exporter.errors import TargetError
+from exporter.leftovers import SUFFIX, claimed
 
 
 @contextmanager
@@ -20,14 +22,20 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         TargetError: For an OSError, the body's own too.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}-{os.getpid()}{SUFFIX}")
     try:
-        yield temporary
-        temporary.replace(path)
+        with claimed(path, partial(_created, temporary)):
+            yield temporary
+            temporary.replace(path)
     except OSError as error:
         raise TargetError(f"{path} cannot be written: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _created(path: Path) -> Path:
+    path.touch()
+    return path
 
 
 def write_text(path: Path, text: str) -> None:

@@ -6,26 +6,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx
 import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.errors import GraphError, ParityError
-from exporter.parity.ask import ask
-from exporter.parity.cases import cases_of
-from exporter.parity.count import Count
-from exporter.parity.judge import judge
-from exporter.parity.locate import locate
-from exporter.parity.report import ParityReport
-from exporter.parity.subject import Subject
-from exporter.parity.tolerance import resolve
+from exporter.inputs import LAST
 from exporter.publish import Stage, variant_of, write
 from exporter.reading.docstrings import model_doc
 from exporter.runtime.contract import read_contract
 from exporter.types import Dtype, ExportRequest, OnProgress, Progress, Source
-from exporter.variant import Variant
+
+if TYPE_CHECKING:
+    from exporter.parity.report import ParityReport
+    from exporter.parity.subject import Subject
+    from exporter.variant import Variant
 
 PACKAGES = (
     "unet-atlas", "torch", "diffusers", "onnx", "onnx-ir", "onnxscript", "onnxsim",
@@ -98,6 +95,13 @@ def prove(
     Raises:
         ParityError: One differs from PyTorch; says where first.
     """
+    from exporter.parity.ask import ask  # torch: an export without its check may not need it
+    from exporter.parity.cases import cases_of
+    from exporter.parity.count import Count
+    from exporter.parity.judge import judge
+    from exporter.parity.subject import Subject
+    from exporter.parity.tolerance import resolve
+
     source = read_contract(written[0].path).conditioned(source) if request.lora else source
     subject = Subject(source, dtype, request.keep_fp32, request.provider)
     tolerance = resolve(dtype, request.atol, request.rtol)
@@ -119,6 +123,8 @@ def _failed(
     report: ParityReport, file: File, subject: Subject, progress: OnProgress
 ) -> ParityError:
     """What to tell, the first departing operator included: the file is gone after this."""
+    from exporter.parity.locate import locate
+
     progress(Progress("locate"))
     location = locate(file.path, subject, report.to_search, on_progress=progress)
     worst = report.worst
@@ -137,6 +143,7 @@ def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
         **({"model.revision": source.revision} if source.revision else {}),
         "model.config": dict(source.config),
         "size_multiple": str(source.size_multiple),
+        "timesteps": [0, int(LAST)],
         **({"controlnets": _nets(source)} if source.controlnets else {}),
         **({"prediction": source.prediction} if source.prediction else {}),
         "legend": "; ".join(f"{role}: {text}" for role, text in meta.ROLES.items()),

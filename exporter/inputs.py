@@ -13,6 +13,9 @@ HINTS: Mapping[str, int] = {"B": 2, "H": 61, "W": 53, "S": 7, "T": 1}
 from specialising on 0, 1 or equality. Odd ones make diffusers take its ``upsample_size`` path,
 right for every size."""
 
+LAST = 999.0
+"""The last timestep that schedulers of a thousand steps ask for; none asks for more."""
+
 LEVELS = 8
 """How often a size is halved at most."""
 

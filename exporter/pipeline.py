@@ -9,22 +9,23 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from exporter import cache, garbage
 from exporter.architecture import Graph, Run, architecture, build, cached, keep
 from exporter.errors import AtlasError
 from exporter.files import prove, write_files
 from exporter.fold import fold
-from exporter.parity.report import ParityReport
 from exporter.passes.low_rank import TRANSFORMERS, LowRank
 from exporter.plan import Plan, make_plan
 from exporter.publish import Stage, attach, drop_transposes, staged, variant_of
 from exporter.report import ExportReport, VariantReport
 from exporter.runtime.memory import peak_memory
-from exporter.types import TORCH_DTYPES, ExportRequest, OnProgress, Progress, TensorSpec, quiet
-from exporter.variant import make_variant
+from exporter.types import ExportRequest, OnProgress, Progress, TensorSpec, quiet
 from exporter.weights.store import copy_weights, digest
+
+if TYPE_CHECKING:
+    from exporter.parity.report import ParityReport
 
 _Stored = tuple[Mapping[str, TensorSpec], Mapping[str, str]]
 _Work = Callable[[OnProgress], _Stored]
@@ -63,6 +64,8 @@ def export(
         model, variant = graph.model.clone(), None
         if plan.request.optimize:
             assert plan.provider is not None
+            from exporter.variant import make_variant  # ONNX Runtime's optimiser
+
             with run.stage("variant"):
                 variant = make_variant(graph.model, plan.provider, graph.parameters)
         if request.lora:
@@ -173,7 +176,7 @@ def _store(
     stored = copy_weights(
         weights,
         stage.weights,
-        TORCH_DTYPES[plan.dtype],
+        plan.dtype,
         progress,
         keep_fp32=plan.request.keep_fp32,
         transposed=transposed,

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from exporter.conditions.residuals import with_conditions
 from exporter.errors import UsageError
 from exporter.parity.tolerance import require_tolerances
 from exporter.publish import guard_target, guard_variant, guard_weights
-from exporter.runtime.providers import Obtained, choose, require_dtype
 from exporter.source import load_source, with_controlnets
 from exporter.types import (
-    TORCH_DTYPES,
     Dtype,
     ExportRequest,
     OnProgress,
@@ -23,10 +21,11 @@ from exporter.types import (
     TensorSpec,
     quiet,
 )
-from exporter.variant import require_variant
 from exporter.weights.checkpoint import natural_dtype
-from exporter.weights.fused import with_loras
 from exporter.weights.store import link_weights
+
+if TYPE_CHECKING:
+    from exporter.runtime.providers import Obtained
 
 DEFAULT_OPSET = 24
 """SiLU is one node (``Swish``); see docs/DECISIONS.md for what was measured."""
@@ -88,7 +87,9 @@ def make_plan(
     if opset not in OPSETS:
         raise UsageError(f"--opset {opset}", f"{OPSETS[0]} to {OPSETS[-1]}")
     if request.optimize:
-        require_variant(opset, request.dtype)
+        _require_variant(opset, request.dtype)
+    if "" in request.keep_fp32:
+        raise UsageError('--keep-fp32 ""', "a module's path", "use --dtype fp32 for all")
     if request.lora:
         _guard_lora(request)
     guard_target(target)
@@ -114,20 +115,33 @@ def _look(
         variant=request.variant,
         seed=request.seed,
         progress=on_progress,
+        use_cache=request.cache,
     )
-    source = with_conditions(with_loras(source, request.fuse_lora), request.conditions)
+    if request.fuse_lora:
+        from exporter.weights.fused import with_loras  # torch
+
+        source = with_loras(source, request.fuse_lora)
+    source = with_conditions(source, request.conditions)
     source = with_controlnets(source, request.controlnets)
     source = replace(source, prediction=request.prediction or source.prediction)
     dtype = request.dtype or _dtype_of(source)
     if request.optimize:
-        require_variant(opset, dtype)
+        _require_variant(opset, dtype)
     linked = _linked(request, source, target, dtype)
     if linked is None:
         guard_weights(target, source.weights)
     guard_variant(target, wanted=bool(request.optimize), copy=linked is None)
     if request.check and provider:
+        from exporter.runtime.providers import require_dtype
+
         require_dtype(provider, dtype)
     return Plan(request, target, source, dtype, opset, provider, linked)
+
+
+def _require_variant(opset: int, dtype: Dtype | None) -> None:
+    from exporter.variant import require_variant  # ONNX Runtime's optimiser
+
+    require_variant(opset, dtype)
 
 
 def _guard_lora(request: ExportRequest) -> None:
@@ -143,14 +157,15 @@ def _provider(request: ExportRequest) -> Obtained | None:
         return None
     if not request.check and request.provider == "cuda":
         return "cuda"
+    from exporter.runtime.providers import choose  # torch and ONNX Runtime: seconds
+
     return choose(request.provider)[0]
 
 
 def _dtype_of(source: Source) -> Dtype:
     if source.origin == "preset":
         return "fp32"  # a shipped pipeline is stored in half precision only to be small
-    natural = natural_dtype(source.weights)
-    return next((name for name, dtype in TORCH_DTYPES.items() if dtype == natural), "fp32")
+    return natural_dtype(source.weights)
 
 
 def _linked(
@@ -158,9 +173,9 @@ def _linked(
 ) -> Mapping[str, TensorSpec] | None:
     if request.weights in ("copy", "packed"):
         return None
-    wanted, folder = TORCH_DTYPES[dtype], target.parent.resolve()
+    folder = target.parent.resolve()
     try:
-        specs = link_weights(source.weights, folder, wanted, request.keep_fp32)
+        specs = link_weights(source.weights, folder, dtype, request.keep_fp32)
     except UsageError:
         if request.weights == "link":
             raise

@@ -14,20 +14,13 @@ from typing import Any
 
 import onnx
 import onnx_ir as ir
-import torch
 
 from exporter import metadata as meta
 from exporter.disk import synced
 from exporter.errors import GraphError, TargetError
+from exporter.leftovers import SUFFIX, claimed, locked
 from exporter.types import TensorSpec, Weights
 from exporter.weights.store import written_by_us
-
-_ONNX_DTYPES = {
-    torch.float32: ir.DataType.FLOAT,
-    torch.float16: ir.DataType.FLOAT16,
-    torch.bfloat16: ir.DataType.BFLOAT16,
-    torch.int64: ir.DataType.INT64,
-}
 
 
 def guard_target(target: Path) -> None:
@@ -144,7 +137,7 @@ class Stage:
             if new is not None
         ]
         try:
-            with _locked(self.target.parent), self._all_or_nothing(moves):
+            with locked(self.target.parent), self._all_or_nothing(moves):
                 for move in moves:
                     if move.place.exists():
                         move.place.replace(move.before)
@@ -184,19 +177,25 @@ def staged(target: Path, *, copy: bool, variant: bool = False) -> Iterator[Stage
     Raises:
         TargetError: The folder cannot be written to.
     """
-    prefix = f".{target.stem}-"
-    try:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, suffix=".tmp", dir=target.parent))
-    except OSError as error:
-        raise TargetError(f"{target.parent} cannot be written to: {error.strerror}") from error
-    onnx = folder / target.name if copy else target.parent / f"{folder.name}.onnx"
-    try:
-        weights = folder / target.with_suffix(".safetensors").name if copy else None
-        yield Stage(target, onnx, weights, variant_of(onnx) if variant else None, folder)
-    finally:
-        onnx.unlink(missing_ok=True)
-        variant_of(onnx).unlink(missing_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
+
+    def make() -> Path:
+        prefix = f".{target.stem}-"
+        return Path(tempfile.mkdtemp(prefix=prefix, suffix=SUFFIX, dir=target.parent))
+
+    with contextlib.ExitStack() as stack:
+        try:
+            folder = stack.enter_context(claimed(target, make))
+        except OSError as error:
+            reason = f"{target.parent} cannot be written to: {error.strerror}"
+            raise TargetError(reason) from error
+        onnx = folder / target.name if copy else target.parent / f"{folder.name}.onnx"
+        try:
+            weights = folder / target.with_suffix(".safetensors").name if copy else None
+            yield Stage(target, onnx, weights, variant_of(onnx) if variant else None, folder)
+        finally:
+            onnx.unlink(missing_ok=True)
+            variant_of(onnx).unlink(missing_ok=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def attach(
@@ -223,7 +222,7 @@ def attach(
             location=spec.file.relative_to(folder).as_posix(),
             offset=spec.offset,
             length=spec.nbytes,
-            dtype=_ONNX_DTYPES[spec.dtype],
+            dtype=spec.dtype,
             shape=ir.Shape(spec.shape),
             name=name,
             base_dir=folder,
@@ -247,6 +246,9 @@ def drop_transposes(model: ir.Model, transposed: Collection[str]) -> None:
 def write(model: ir.Model, path: Path, properties: Mapping[str, Any]) -> None:
     """Writes the model with its metadata; external data is left where it is.
 
+    An initializer has its shape itself: a second one in ``value_info`` would be wrong as soon
+    as a tool rewrites the tensor (ONNX Runtime's quantizer transposes those of Gemm).
+
     Args:
         model: The model.
         path: File to write, synced before return.
@@ -258,21 +260,10 @@ def write(model: ir.Model, path: Path, properties: Mapping[str, Any]) -> None:
     for key, value in properties.items():
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         model.metadata_props[meta.PREFIX + key] = text
+    graph = (proto := ir.to_proto(model)).graph
+    stored = {tensor.name for tensor in graph.initializer}
+    told = [value for value in graph.value_info if value.name not in stored]
+    del graph.value_info[:]
+    graph.value_info.extend(told)
     with synced(path) as file:
-        file.write(ir.to_proto(model).SerializeToString())
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows: renames alone have to do
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a network folder without locks, likewise
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+        file.write(proto.SerializeToString())

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from exporter.annotate import Roles
-from exporter.parity.report import ParityReport
 from exporter.types import StageRecord
-from exporter.variant import Variant
+
+if TYPE_CHECKING:
+    from exporter.parity.report import ParityReport
+    from exporter.variant import Variant
 
 
 @dataclass(frozen=True)

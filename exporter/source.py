@@ -11,20 +11,17 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-
 from exporter.conditions.controlnet import PREFIX, controlnet_specs, require_fit
 from exporter.errors import ConfigError, SourceError, UsageError
 from exporter.inputs import model_inputs, refuse_unfed, size_multiple
 from exporter.json_text import parse_json
 from exporter.shipped import shipped, shipped_folder
 from exporter.types import Net, OnProgress, Source, Weights, quiet
+from exporter.weights.blueprint import Blueprint, blueprint_of
 from exporter.weights.checkpoint import Checkpoint, validate
 from exporter.weights.hub import fetch
 from exporter.weights.joint import JointWeights
-from exporter.weights.random import RandomWeights
 from exporter.weights.single_file import open_single_file
-from exporter.weights.unet import build_from_config
 
 CLASSES = ("UNet2DConditionModel", "UNet2DModel")
 DEFAULT = "sd15"
@@ -47,6 +44,7 @@ def load_source(
     variant: str | None = None,
     seed: int = 0,
     progress: OnProgress = quiet,
+    use_cache: bool = False,
 ) -> Source:
     """Finds a UNet, understands its config, and opens its weights without reading them.
 
@@ -58,6 +56,7 @@ def load_source(
         variant: Variant of the weights, e.g. ``fp16``.
         seed: For a preset's random weights.
         progress: Told the bytes of a download.
+        use_cache: What diffusers makes of a checkpoint's config may come from the cache.
 
     Returns:
         The source. Its weights are checked against its config.
@@ -71,19 +70,19 @@ def load_source(
     folder = shipped_folder(model)
     if folder:
         _refuse_choices(model, revision, variant)
-        return _from_folder(folder, model, "preset", subfolder, None)
+        return _from_folder(folder, model, "preset", subfolder, None, use_cache)
     if model in presets():
         return _from_preset(model, revision, variant, seed)
     path = _existing(model)
     if path and path.is_dir():
         if revision:
             raise UsageError(f"--revision {revision} with the local folder {model}")
-        return _from_folder(path, path.resolve().name, "folder", subfolder, variant)
+        return _from_folder(path, path.resolve().name, "folder", subfolder, variant, use_cache)
     if path:
-        return _from_file(path, {"revision": revision, "variant": variant})
+        return _from_file(path, {"revision": revision, "variant": variant}, use_cache)
     _refuse_unless_hub_id(model)
     root = fetch(model, subfolder, revision, variant, progress)
-    return _from_folder(root, model, "hub", subfolder, variant)
+    return _from_folder(root, model, "hub", subfolder, variant, use_cache)
 
 
 def with_controlnets(source: Source, folders: Sequence[str]) -> Source:
@@ -121,12 +120,11 @@ def _controlnet(name: str) -> Net:
         raise ConfigError(
             f"{file} has _class_name {raw.get('_class_name')}", "ControlNetModel"
         )
-    net = build_from_config("ControlNetModel", raw)
-    weights = Checkpoint.in_folder(folder).with_modern_names(net)
-    validate(weights, net)
-    full: Mapping[str, Any] = net.config  # type: ignore[assignment]
-    config = {key: value for key, value in full.items() if not key.startswith("_")}
-    return Net(folder.resolve().name, {"_class_name": "ControlNetModel", **config}, weights)
+    blueprint = blueprint_of("ControlNetModel", raw)
+    weights = Checkpoint.in_folder(folder).with_modern_names(blueprint)
+    validate(weights, blueprint)
+    config = {"_class_name": "ControlNetModel", **blueprint.config}
+    return Net(folder.resolve().name, config, weights)
 
 
 def _from_preset(name: str, revision: str | None, variant: str | None, seed: int) -> Source:
@@ -134,8 +132,13 @@ def _from_preset(name: str, revision: str | None, variant: str | None, seed: int
     if seed < 0:
         raise UsageError(f"--seed {seed}", "0 or more")
     file = resources.files("exporter") / "presets" / f"{name}.json"
-    unet = _empty_unet(json.loads(file.read_text()), name)
-    return _source(name, "preset", unet, RandomWeights(unet, seed))
+    raw = json.loads(file.read_text())
+    from exporter.weights.random import RandomWeights  # torch, and a UNet to draw them for
+    from exporter.weights.unet import build_from_config
+
+    unet = build_from_config(_class_of(raw, name), raw)
+    weights = RandomWeights(unet, seed)
+    return _source(name, "preset", type(unet).__name__, Blueprint.of(unet), weights)
 
 
 def _refuse_choices(preset: str, revision: str | None, variant: str | None) -> None:
@@ -152,26 +155,30 @@ def _from_folder(
     origin: Literal["preset", "folder", "hub"],
     subfolder: str,
     variant: str | None,
+    use_cache: bool,
 ) -> Source:
     inner = root / subfolder
     folder = inner if (inner / "config.json").is_file() else root
     if not (folder / "config.json").is_file():
         raise SourceError(f"no config.json in {inner} or {root}", do="see --subfolder")
-    unet = _empty_unet(_read_json(folder / "config.json"), str(folder / "config.json"))
-    weights = Checkpoint.in_folder(folder, variant).with_modern_names(unet)
-    validate(weights, unet)
-    revision = root.name if origin == "hub" else None
-    return _source(name, origin, unet, weights, revision, _text_width(folder.parent))
+    raw = _read_json(folder / "config.json")
+    class_name = _class_of(raw, str(folder / "config.json"))
+    blueprint = blueprint_of(class_name, raw, use_cache=use_cache)
+    weights = Checkpoint.in_folder(folder, variant).with_modern_names(blueprint)
+    validate(weights, blueprint)
+    revision, width = (root.name if origin == "hub" else None), _text_width(folder.parent)
+    return _source(name, origin, class_name, blueprint, weights, revision, width)
 
 
-def _from_file(path: Path, meaningless: Mapping[str, str | None]) -> Source:
+def _from_file(path: Path, meaningless: Mapping[str, str | None], use_cache: bool) -> Source:
     for option, value in meaningless.items():
         if value:
             raise UsageError(f"--{option} {value} with the file {path.name}")
     found = open_single_file(path)
-    unet = _empty_unet(found.config, path.name)
-    validate(found.weights, unet)
-    source = _source(path.stem, "file", unet, found.weights)
+    class_name = _class_of(found.config, path.name)
+    blueprint = blueprint_of(class_name, found.config, use_cache=use_cache)
+    validate(found.weights, blueprint)
+    source = _source(path.stem, "file", class_name, blueprint, found.weights)
     return replace(source, prediction=found.prediction)
 
 
@@ -194,7 +201,7 @@ def _refuse_unless_hub_id(model: str) -> None:
     )
 
 
-def _empty_unet(raw: Mapping[str, Any], where: str) -> torch.nn.Module:
+def _class_of(raw: Mapping[str, Any], where: str) -> str:
     found = raw.get("_class_name")
     if found not in CLASSES:
         raise ConfigError(
@@ -203,20 +210,19 @@ def _empty_unet(raw: Mapping[str, Any], where: str) -> torch.nn.Module:
             "put it beside its UNet with --controlnet" if found == "ControlNetModel" else "",
         )
     refuse_unfed(found, raw)
-    return build_from_config(found, raw)
+    return str(found)
 
 
 def _source(
     name: str,
     origin: Literal["preset", "folder", "hub", "file"],
-    unet: torch.nn.Module,
+    class_name: str,
+    blueprint: Blueprint,
     weights: Weights,
     revision: str | None = None,
     text_width: int | None = None,
 ) -> Source:
-    class_name = type(unet).__name__
-    full: Mapping[str, Any] = unet.config  # type: ignore[assignment]
-    config = {key: value for key, value in full.items() if not key.startswith("_")}
+    config = blueprint.config
     return Source(
         name=name,
         origin=origin,

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import math
 import os
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn
 
@@ -33,6 +35,43 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the process with code 2."""
         self.exit(2, f"error: {one_line(message)}; see {self.prog} -h\n")
+
+
+@dataclass(frozen=True)
+class Number:
+    """The ``type`` of an argument that is a number within bounds.
+
+    Attributes:
+        kind: ``int`` or ``float``; a float is finite.
+        least: The smallest that is taken.
+        most: The largest.
+    """
+
+    kind: type[int] | type[float]
+    least: float
+    most: float = sys.float_info.max
+
+    def __call__(self, text: str) -> int | float:
+        """The number.
+
+        Raises:
+            ArgumentTypeError: It is none, or out of bounds.
+        """
+        most = "" if self.most == sys.float_info.max else f" to {self.most:g}"
+        try:
+            value = self.kind(text)
+        except (ValueError, OverflowError):
+            value = math.nan
+        if not self.least <= value <= self.most:
+            whole = "a whole number" if self.kind is int else "a number"
+            raise argparse.ArgumentTypeError(
+                f"{text}; expected {whole} from {self.least:g}{most}"
+            )
+        return value
+
+
+SEED = Number(int, 0, 2**63 - 1)
+"""What torch and numpy both take."""
 
 
 def one_line(text: str) -> str:

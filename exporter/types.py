@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-import torch
+import onnx_ir as ir
+
+if TYPE_CHECKING:
+    import torch
 
 Dtype = Literal["fp32", "fp16", "bf16"]
 Provider = Literal["auto", "cpu", "cuda"]
@@ -17,11 +20,12 @@ Condition = Literal["controlnet", "adapter"]
 Lora = Literal["transformers", "all"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 
-TORCH_DTYPES: Mapping[Dtype, torch.dtype] = {
-    "fp32": torch.float32,
-    "fp16": torch.float16,
-    "bf16": torch.bfloat16,
+DTYPES: Mapping[Dtype, ir.DataType] = {
+    "fp32": ir.DataType.FLOAT,
+    "fp16": ir.DataType.FLOAT16,
+    "bf16": ir.DataType.BFLOAT16,
 }
+"""ONNX's names: a checkpoint is understood without importing torch."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ class TensorSpec:
     """
 
     name: str
-    dtype: torch.dtype
+    dtype: ir.DataType
     shape: tuple[int, ...]
     file: Path | None = None
     offset: int = 0
@@ -70,6 +74,9 @@ class Weights(Protocol):
 
     def read(self, name: str) -> torch.Tensor:
         """One tensor in its stored dtype; memory is bounded by that tensor's size."""
+
+    def raw(self, name: str) -> memoryview | None:
+        """One tensor's bytes as a file stores them; None where there is no file."""
 
     def map(self, name: str) -> torch.Tensor:
         """The same as reclaimable pages of its file, where it has one."""

@@ -54,7 +54,7 @@ SLOW = (
     ),
     *(
         f"exporter/{name}/"
-        for name in ("conditions", "parity", "profile", "sample", "sampler")
+        for name in ("conditions", "parity", "precision", "profile", "sample", "sampler")
     ),
 )
 """Files and folders of more than about ten CPU seconds; the rest takes a minute and a half."""
@@ -78,7 +78,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         for name, value in report.user_properties if report.when == "teardown" else []:
             if name == "floors":
                 nearest = max(nearest, (value, report.nodeid))
-            else:
+            elif name.startswith("fuzz "):
                 tried[name] += value
     if tried:
         terminalreporter.write_line(f"fuzz: {tried.total()} examples")

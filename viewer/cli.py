@@ -17,7 +17,7 @@ from viewer.serve.sampling import Sampler
 from viewer.serve.server import Server
 from viewer.serve.shown import Shown
 from viewer.targets import HTML, PNG, SVG, Target, guard
-from viewer.terminal import Parser, run, say, working
+from viewer.terminal import Parser, Whole, run, say, working
 
 _EXAMPLES = """\
 examples:
@@ -74,7 +74,7 @@ def command_line() -> Parser:
     )
     parser.add_argument(
         "--max-nodes",
-        type=int,
+        type=Whole(1),
         default=MAX_NODES,
         metavar="N",
         help="refuse a file with more operators (default: %(default)s)",

@@ -80,3 +80,10 @@ class BrowserError(ViewerError):
 
 class TargetError(ViewerError):
     """The output cannot be written where it was asked for."""
+
+
+def cause(error: BaseException) -> str:
+    """What lies beneath an error, in at most 200 characters of one line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:200] or type(error).__name__

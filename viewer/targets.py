@@ -48,6 +48,7 @@ DOT = Kind(
     "a DOT source", (".dot", ".gv"), re.compile(rb"(\s*//.*)*\s*(strict )?(di)?graph\b")
 )
 GRAPHS = Kind("a graph collection", (".json",), re.compile(rb'\s*\{.*"graphs":', re.DOTALL))
+CONTRAST = Kind("a comparison", (".json",), re.compile(rb'\s*\{.*"recordings":', re.DOTALL))
 EVENTS = Kind(
     "an event file", (RUN, f"{RUN}-recording"), re.compile(rb".{12,64}brain\.Event", re.S)
 )

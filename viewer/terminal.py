@@ -8,9 +8,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NoReturn
 
 from viewer.errors import ViewerError
+from viewer.numbers import count
 
 INTERRUPTED = 130
 
@@ -29,6 +31,28 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Ends the process with code 2."""
         self.exit(2, f"error: {one_line(message)}; see {self.prog} -h\n")
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The ``type`` of an argument that is a whole number within bounds."""
+
+    least: int
+    most: int = sys.maxsize
+
+    def __call__(self, text: str) -> int:
+        """The number.
+
+        Raises:
+            ArgumentTypeError: It is none, or out of bounds.
+        """
+        value = count(text)
+        if value is None or not self.least <= value <= self.most:
+            most = f" to {self.most}" if self.most < sys.maxsize else ""
+            raise argparse.ArgumentTypeError(
+                f"{text}; expected a whole number from {self.least}{most}"
+            )
+        return value
 
 
 def command(module: str) -> None:

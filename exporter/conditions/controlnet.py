@@ -9,13 +9,14 @@ UNet's modules and weights knows the nets'. Off is a strength of 0: ``x + 0`` is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from exporter.conditions.residuals import MIDDLE, SKIPS
 from exporter.errors import UsageError
 from exporter.types import InputSpec, Net, Source
+
+if TYPE_CHECKING:
+    import torch
 
 PREFIX = "controlnet_"
 COND, SCALE = "controlnet_cond_", "controlnet_scale_"

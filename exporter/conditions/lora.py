@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from exporter.types import InputSpec
+
+if TYPE_CHECKING:
+    import torch
 
 DOWN, UP = ".lora_A", ".lora_B"
 """What follows a module's path in the names of its factors."""
@@ -53,7 +54,7 @@ def added(unet: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> Iterato
         tensors: Factors by input name, as the graph takes them: of a linear layer (in, R) and
             (R, out), of a convolution (R, in, h, w) and (out, R, 1, 1).
     """
-    scale = tensors.get(SCALE, torch.ones(()))
+    scale = tensors.get(SCALE)
     with ExitStack() as hooks:
         for name, down in tensors.items():
             if name.endswith(DOWN):
@@ -66,16 +67,20 @@ def added(unet: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> Iterato
 
 
 def _branch(
-    down: torch.Tensor, up: torch.Tensor, scale: torch.Tensor
+    down: torch.Tensor, up: torch.Tensor, scale: torch.Tensor | None
 ) -> Callable[..., torch.Tensor]:
+    import torch  # here, so that the names of inputs can be had without it
+
+    factor = torch.ones(()) if scale is None else scale
+
     def add(module: torch.nn.Module, args: tuple[Any, ...], output: Any) -> torch.Tensor:
         (image,) = args
         if isinstance(module, torch.nn.Conv2d):
             stride, padding, dilation = module.stride, module.padding, module.dilation
             inner = torch.nn.functional.conv2d(image, down, None, stride, padding, dilation)
-            branch = torch.nn.functional.conv2d(inner * scale, up)
+            branch = torch.nn.functional.conv2d(inner * factor, up)
         else:
-            branch = torch.matmul(torch.matmul(image, down) * scale, up)
+            branch = torch.matmul(torch.matmul(image, down) * factor, up)
         total: torch.Tensor = output + branch
         return total
 

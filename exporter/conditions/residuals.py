@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from exporter.errors import UsageError
 from exporter.types import Condition, InputSpec, Source
+
+if TYPE_CHECKING:
+    import torch
 
 SKIPS = "down_block_additional_residuals"
 MIDDLE = "mid_block_additional_residual"

@@ -18,7 +18,7 @@ from exporter.errors import ConfigError, TargetError, UsageError
 from exporter.json_text import json_object
 from exporter.runtime.contract import Contract
 from exporter.runtime.session import ort_value
-from exporter.types import TORCH_DTYPES
+from exporter.torch_dtypes import TORCH_DTYPES
 from exporter.weights.lora import Factors, Lora, layers_of, read_lora
 from exporter.weights.store import WRITER, WRITER_KEY, written_by_us
 from exporter.weights.unet import build_from_config

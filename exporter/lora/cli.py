@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.parts import parts_of_file, parts_of_loras
+from exporter.targets import ADAPTER, ORT_ADAPTER, Target, guard
 from exporter.terminal import Parser, in_bytes, run
 
 if TYPE_CHECKING:
@@ -37,11 +39,14 @@ def _run(arguments: argparse.Namespace, _: Console) -> int:
     from exporter.weights.lora import strength_of
 
     wishes = [strength_of(text) for text in arguments.lora]
-    contract = read_contract(arguments.unet)
     first = wishes[0][0]
-    target = arguments.output or first.with_name(
+    arguments.output = arguments.output or first.with_name(
         f"{first.stem}.{arguments.unet.stem}.safetensors"
     )
+    inputs = [*parts_of_loras(arguments.lora), *parts_of_file(arguments.unet)]
+    guard(_parser(), arguments, inputs)
+    contract = read_contract(arguments.unet)
+    target = arguments.output
     adapter = make_adapter(contract, wishes)
     write_adapter(adapter, target, contract)
     low, high = adapter.ranks
@@ -71,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "-o",
         "--output",
-        type=Path,
+        type=Target((ADAPTER, ORT_ADAPTER)),
         metavar="FILE",
         help="name in .safetensors or .onnx_adapter (default: LORA.UNET.safetensors beside "
         "the first LoRA)",

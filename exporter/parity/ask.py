@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -33,6 +33,8 @@ class Answer:
         native: PyTorch in the file's dtype; None without a floor. See ``precisions``.
         truth: One precision higher: float64 for fp32, else ``reference``; None likewise.
         seconds: Wall time of the reference run.
+        floor_seconds: Of the run in the other precision.
+        loading: This case's share of the time that building and loading the UNet took.
     """
 
     case: ParityCase
@@ -40,6 +42,8 @@ class Answer:
     native: Array | None
     truth: Array | None
     seconds: float
+    floor_seconds: float = 0.0
+    loading: float = 0.0
 
 
 @contextmanager
@@ -98,9 +102,12 @@ def ask(
     """
     require_dtype(choose(subject.provider)[0], subject.dtype)
     found = []
+    start = time.perf_counter()
     with loaded(subject, subject.device) as unet:
+        loading = (time.perf_counter() - start) / max(len(cases), 1)
         for case in cases:
-            found.append(_answer(unet, subject, case, floor=floor))
+            answer = _answer(unet, subject, case, floor=floor)
+            found.append(replace(answer, loading=loading))
             on_case(case)
     return tuple(found)
 
@@ -113,9 +120,9 @@ def _answer(
     reference, seconds = _timed(unet, inputs, first)
     if not floor:
         return Answer(case, reference, None, None, seconds)
-    other, _ = _timed(unet, inputs, second)
+    other, more = _timed(unet, inputs, second)
     native, truth = (reference, other) if subject.dtype == "fp32" else (other, reference)
-    return Answer(case, reference, native, truth, seconds)
+    return Answer(case, reference, native, truth, seconds, more)
 
 
 def _timed(

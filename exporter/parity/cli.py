@@ -14,41 +14,28 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from exporter.disk import write_text
-from exporter.errors import TargetError, UsageError
-from exporter.terminal import Parser, StageDisplay, run
+from exporter.errors import ParityError, UsageError
+from exporter.parity.options import SCHEDULERS, command_line
+from exporter.parts import parts_of_file, parts_of_folder, parts_of_loras
+from exporter.targets import guard
+from exporter.terminal import StageDisplay, run
 
 if TYPE_CHECKING:
     from exporter.parity.cases import ParityCase
+    from exporter.parity.locate import Location
     from exporter.parity.outcome import Outcome
+    from exporter.parity.reduce import Reduction
+    from exporter.parity.report import ParityReport
     from exporter.parity.subject import Subject
     from exporter.parity.trajectory import Trajectory
     from exporter.runtime.contract import Contract
+    from exporter.runtime.providers import Obtained
     from exporter.types import OnProgress, Source
-
-SCHEDULERS = ("ddim", "pndm", "euler", "dpm++")
-REPORTS = ("report", "junit", "markdown", "plot")
-
-EPILOG = """\
-examples:
-  python -m exporter.parity unet.onnx
-      a file of ours: the model is read from its metadata, a preset's weights are drawn again
-  python -m exporter.parity model.onnx --model my-pipeline --cases standard --report x.json
-      any UNet with conventional inputs, Optimum's for instance, against a diffusers folder
-  python -m exporter.parity unet.onnx --case B2H96W64S77 --case B1H33W35S1T0 --locate
-      two cases of your own, and which module departs first
-  python -m exporter.parity unet.onnx --trajectory 10 --plot drift.svg --markdown summary.md
-      ten steps of four schedulers with both backends, and their drift
-
-exit codes:
-  0  the file computes what PyTorch computes
-  1  it does not
-  2  bad usage or input
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Checks one file and returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
     return run(lambda console: _main(arguments, console), debug=arguments.debug)
 
 
@@ -67,8 +54,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
     with StageDisplay(console, quiet=arguments.quiet) as display:
         display.start("imports")
         from exporter.parity.check import check  # seconds of torch: -h should not wait for it
-        from exporter.parity.locate import locate
         from exporter.parity.outcome import Outcome
+        from exporter.parity.reduce import require_numbers
         from exporter.parity.subject import Subject
         from exporter.parity.tolerance import resolve
         from exporter.runtime.contract import read_contract
@@ -80,6 +67,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
         cases, skipped = _cases(arguments, contract, source)
         dtype = arguments.dtype or contract.dtype
         subject = Subject(source, dtype, contract.keep_fp32, arguments.provider)
+        if arguments.reduce is not None:
+            require_numbers(subject)
         report = check(
             arguments.file,
             subject,
@@ -89,14 +78,34 @@ def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
             on_progress=display.progress,
         )
         report = replace(report, skipped=skipped)
-        location = None
-        if arguments.locate or not report.passed:
-            location = locate(
-                arguments.file, subject, report.to_search, on_progress=display.progress
-            )
+        location, reduction = _search(arguments, subject, report, display.progress)
         trajectories = _trajectories(arguments, subject, display.progress)
     seconds = time.perf_counter() - start
-    return Outcome(arguments.file.name, report, location, trajectories, seconds)
+    return Outcome(arguments.file.name, report, location, trajectories, seconds, reduction)
+
+
+def _search(
+    arguments: argparse.Namespace, subject: Subject, report: ParityReport, progress: OnProgress
+) -> tuple[Location | None, Reduction | None]:
+    """Where it departs, and the smallest file that does, as far as either is wanted."""
+    from exporter.parity.locate import search
+    from exporter.parity.reduce import reduce_departure
+    from exporter.parity.reduce.files import write
+    from exporter.runtime.providers import EXECUTION_PROVIDERS
+
+    if report.passed and not arguments.locate:
+        return None, None
+    case = report.to_search
+    location, departure = search(arguments.file, subject, case, on_progress=progress)
+    if arguments.reduce is None or departure is None:
+        return location, None
+    try:
+        reduction = reduce_departure(departure, subject, case)
+    except ParityError as error:
+        return replace(location, note=str(error)), None
+    provider: Obtained = "cuda" if report.provider_used == "cuda" else "cpu"
+    write(reduction, arguments.reduce, EXECUTION_PROVIDERS[provider])
+    return location, reduction
 
 
 def _guard(arguments: argparse.Namespace) -> None:
@@ -107,10 +116,18 @@ def _guard(arguments: argparse.Namespace) -> None:
         raise UsageError("--plot without --trajectory", do="say how many steps to draw")
     if arguments.plot and find_spec("matplotlib") is None:
         raise UsageError("--plot without matplotlib", do="pip install matplotlib")
-    for option in REPORTS:
-        path = getattr(arguments, option)
-        if path is not None and not path.absolute().parent.is_dir():
-            raise TargetError(f"--{option} {path}: no folder {path.parent}")
+    inputs = [
+        *parts_of_file(arguments.file),
+        *parts_of_folder(arguments.model),
+        *parts_of_loras(arguments.fuse_lora or ()),
+    ]
+    for place in arguments.controlnet or ():
+        inputs += parts_of_folder(place, "a ControlNet")
+    guard(command_line(), arguments, inputs)
+    if arguments.reduce is not None:
+        from exporter.parity.reduce.files import guard as guard_reduction
+
+        guard_reduction(arguments.reduce, arguments.file)
 
 
 def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgress) -> Source:
@@ -186,6 +203,7 @@ def _trajectories(
 
 
 def _write_reports(arguments: argparse.Namespace, outcome: Outcome) -> None:
+    from exporter.parity.render.github import workflow_commands
     from exporter.parity.render.junit import junit
     from exporter.parity.render.markdown import markdown
 
@@ -193,6 +211,7 @@ def _write_reports(arguments: argparse.Namespace, outcome: Outcome) -> None:
         "report": lambda: json.dumps(outcome.to_json(), indent=2) + "\n",
         "junit": lambda: junit(outcome),
         "markdown": lambda: markdown(outcome),
+        "annotations": lambda: workflow_commands(outcome),
         "plot": lambda: _plot(outcome),
     }
     for option, text in formats.items():
@@ -205,129 +224,3 @@ def _plot(outcome: Outcome) -> str:
     from exporter.parity.render.plot import plot
 
     return plot(outcome.trajectories, f"Drift of {outcome.file} from PyTorch")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="python -m exporter.parity",
-        description="Checks that an ONNX UNet computes what PyTorch computes: over a range of "
-        "inputs, against the error that is unavoidable, along whole sampling runs; and finds "
-        "the module that does not.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("file", type=Path, metavar="FILE.onnx")
-    _model_options(parser)
-    _case_options(parser)
-    _judge_options(parser)
-    _trajectory_options(parser)
-    _report_options(parser)
-    return parser
-
-
-def _model_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what it should equal")
-    group.add_argument(
-        "--model",
-        metavar="WHAT",
-        help="diffusers folder, hub id or preset (default: what one of our files names)",
-    )
-    group.add_argument("--subfolder", default="unet", help="of a pipeline (default: unet)")
-    group.add_argument("--revision", help="hub branch, tag or commit")
-    group.add_argument("--variant", help="weights variant, e.g. fp16")
-    group.add_argument("--seed", type=int, help="of a preset's random weights")
-    group.add_argument(
-        "--controlnet",
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="a ControlNet that is in the file's graph; repeatable, in its order",
-    )
-    group.add_argument(
-        "--fuse-lora",
-        action="append",
-        default=[],
-        metavar="FILE=0.8",
-        help="a LoRA that was baked into the file's weights; repeatable",
-    )
-    group.add_argument(
-        "--dtype", choices=("fp32", "fp16", "bf16"), help="default: that of the file's sample"
-    )
-
-
-def _case_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("cases")
-    group.add_argument(
-        "--cases",
-        choices=("smoke", "standard", "full"),
-        default="smoke",
-        help="3, 12 or 35 of them: what every export is checked on, every value of every "
-        "axis, every pair of values (default: smoke)",
-    )
-    group.add_argument(
-        "--case",
-        action="append",
-        metavar="B2H96W64S77T500",
-        help="batch, latent height and width, text tokens, timestep (TB500: one for each "
-        "sample); may be repeated",
-    )
-
-
-def _judge_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("judgement")
-    group.add_argument(
-        "--provider",
-        choices=("auto", "cpu", "cuda"),
-        default="auto",
-        help="where ONNX Runtime runs; cuda fails if any heavy node does not (default: auto)",
-    )
-    group.add_argument(
-        "--atol",
-        type=float,
-        help="absolute tolerance; with it or --rtol the floor only informs",
-    )
-    group.add_argument("--rtol", type=float, help="relative tolerance")
-    group.add_argument(
-        "--floor-factor", type=float, metavar="X", help="fail beyond X times the noise floor"
-    )
-    group.add_argument(
-        "--no-floor",
-        dest="floor",
-        action="store_false",
-        help="do not measure the noise floor: a third of PyTorch's time, a blunter check",
-    )
-    group.add_argument(
-        "--locate",
-        action="store_true",
-        help="search for the first departing module even if the check passes; on failure the "
-        "search is made anyway",
-    )
-
-
-def _trajectory_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("sampling runs")
-    group.add_argument("--trajectory", type=int, metavar="N", help="steps to sample")
-    group.add_argument(
-        "--scheduler", action="append", choices=SCHEDULERS, help="default: all of them"
-    )
-    group.add_argument(
-        "--guidance", type=float, default=7.5, help="classifier-free guidance (default: 7.5)"
-    )
-    group.add_argument(
-        "--trajectory-case",
-        default="B1H32W32S77",
-        metavar="CASE",
-        help="images, latent size, tokens (default: B1H32W32S77)",
-    )
-    group.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the drift")
-
-
-def _report_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("reports")
-    group.add_argument(
-        "--report", type=Path, metavar="FILE.json", help="schema: docs/report.schema.json"
-    )
-    group.add_argument("--junit", type=Path, metavar="FILE.xml")
-    group.add_argument("--markdown", type=Path, metavar="FILE.md", help="for a CI summary")
-    group.add_argument("--quiet", action="store_true", help="no progress")
-    group.add_argument("--debug", action="store_true", help="show tracebacks")

@@ -10,9 +10,6 @@ from exporter.parity.inputs import make_inputs
 from exporter.runtime.contract import Contract
 from exporter.types import Source
 
-LAST = 999.0
-"""The last timestep that schedulers of a thousand steps ask for; none asks for more."""
-
 
 def unseen(source: Source, contract: Contract, cases: Sequence[ParityCase]) -> tuple[str, ...]:
     """What a file could do wrong without any of these cases telling.

@@ -21,7 +21,8 @@ from exporter.denoising.schedules import schedule_of
 from exporter.inputs import with_halves
 from exporter.parity.cases import ParityCase
 from exporter.parity.conditions import conditions, contrasted
-from exporter.types import TORCH_DTYPES, Dtype, InputSpec, Source
+from exporter.torch_dtypes import TORCH_DTYPES
+from exporter.types import Dtype, InputSpec, Source
 
 
 def make_inputs(case: ParityCase, source: Source, dtype: Dtype) -> dict[str, torch.Tensor]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from exporter.digest import digests
 from exporter.errors import ParityError
 from exporter.parity.ask import Answer
 from exporter.parity.cases import ParityCase
@@ -20,6 +21,7 @@ from exporter.parity.locate.ranges import overflows
 from exporter.parity.metrics import Floor, compare, measure_floor
 from exporter.parity.report import CaseResult, ParityReport
 from exporter.parity.subject import Subject
+from exporter.parity.times import times
 from exporter.parity.tolerance import DEFAULTS, Tolerance
 from exporter.runtime.contract import read_contract
 from exporter.runtime.memory import give_back, peak_memory
@@ -58,7 +60,9 @@ def judge(
     """
     tolerance = tolerance or DEFAULTS[subject.dtype]
     torch_peak = peak_memory()
+    start = time.perf_counter()
     session = open_session(onnx_path, subject.provider)
+    opening = time.perf_counter() - start
     wrong_type = _wrong_type(session)
     results = []
     for answer in answers:
@@ -68,8 +72,11 @@ def judge(
     used, note, placement = session.provider, session.note, session.placement
     del session
     give_back()
+    start = time.perf_counter()
     if subject.dtype != "fp32":
         results = _with_overflows(results, onnx_path, subject)
+    ranges = time.perf_counter() - start if subject.dtype != "fp32" else 0.0
+    running = sum(result.ort_seconds for result in results)
     return ParityReport(
         model=subject.source.name,
         dtype=subject.dtype,
@@ -82,9 +89,11 @@ def judge(
         peak_memory=peak_memory(),
         torch_peak_memory=torch_peak,
         versions={**provider_versions(), "python": platform.python_version()},
+        digest=digests(onnx_path),
         unseen=unseen(
             subject.source, read_contract(onnx_path), [answer.case for answer in answers]
         ),
+        times=times(subject.dtype, answers, opening, running, ranges),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from exporter.parity.differences import Verdict
 from exporter.parity.locate import Location
+from exporter.parity.reduce import Reduction
 from exporter.parity.report import ParityReport
 from exporter.parity.trajectory import Trajectory
 
@@ -23,6 +24,7 @@ class Outcome:
         location: The search for the first departure, if one was made.
         trajectories: Sampling runs, if any.
         seconds: Wall time in all.
+        reduction: What is left of a failing file, if that was asked for and could be found.
     """
 
     file: str
@@ -30,6 +32,7 @@ class Outcome:
     location: Location | None
     trajectories: tuple[Trajectory, ...]
     seconds: float
+    reduction: Reduction | None = None
 
     @property
     def passed(self) -> bool:
@@ -51,5 +54,6 @@ class Outcome:
             "seconds": round(self.seconds, 1),
             "parity": self.report.to_json(),
             "location": self.location.to_json() if self.location else None,
+            "reduction": self.reduction.to_json() if self.reduction else None,
             "trajectories": [run.to_json() for run in self.trajectories],
         }

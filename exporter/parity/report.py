@@ -10,6 +10,7 @@ from typing import Any
 from exporter.parity.cases import ParityCase
 from exporter.parity.differences import Difference, Verdict
 from exporter.parity.metrics import Errors, Floor
+from exporter.parity.times import Times
 from exporter.parity.tolerance import Tolerance
 from exporter.runtime.session import Placement
 from exporter.types import Dtype, Provider
@@ -125,7 +126,9 @@ class ParityReport:
         torch_peak_memory: The same when PyTorch had finished.
         versions: Packages and drivers that decided the result.
         skipped: Cases that the file cannot be asked, with the reason.
+        digest: What ties the verdict to the file: of its graph and its weights' headers.
         unseen: What a file could do wrong without any of the cases telling.
+        times: Where the time went; None in a report that no check made.
         tf32: Whether TF32 was allowed; never, on either side.
     """
 
@@ -141,7 +144,9 @@ class ParityReport:
     torch_peak_memory: int
     versions: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+    digest: Mapping[str, Any] = field(default_factory=dict)
     unseen: tuple[str, ...] = ()
+    times: Times | None = None
     tf32: bool = False
 
     @property
@@ -204,9 +209,11 @@ class ParityReport:
             "peak_memory": self.peak_memory,
             "torch_peak_memory": self.torch_peak_memory,
             "versions": dict(self.versions),
+            "digest": dict(self.digest),
             "skipped": list(self.skipped),
             "unprovable": list(self.unprovable),
             "unseen": list(self.unseen),
+            "times": asdict(self.times) if self.times else None,
             "cases": [result.to_json() for result in self.cases],
         }
         finite: dict[str, Any] = json_safe(found)
@@ -218,6 +225,7 @@ class ParityReport:
             "verdict": self.verdict,
             **({"unprovable": list(self.unprovable)} if self.unprovable else {}),
             "provider": self.provider_used,
+            "digest": dict(self.digest),
             **asdict(self.tolerance),
             "cases": [
                 {

@@ -10,7 +10,8 @@ import torch
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
 from exporter.runtime.providers import choose
-from exporter.types import TORCH_DTYPES, Dtype, Provider, Source
+from exporter.torch_dtypes import TORCH_DTYPES
+from exporter.types import Dtype, Provider, Source
 
 
 @dataclass(frozen=True)

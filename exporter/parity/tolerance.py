@@ -68,8 +68,10 @@ def require_tolerances(
     """Refuses, before any work, numbers that are no tolerances.
 
     Raises:
-        UsageError: If a number is negative or not finite.
+        UsageError: If a number is negative or not finite, or a floor factor 0.
     """
     for name, value in (("atol", atol), ("rtol", rtol), ("floor factor", floor_factor)):
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise UsageError(f"{name} of {value}", "a number from 0")
+    if floor_factor == 0:
+        raise UsageError("floor factor of 0", "a number above 0: nothing is without noise")

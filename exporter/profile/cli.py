@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.errors import TargetError
-from exporter.terminal import StageDisplay, run
+from exporter.parts import parts_of_file
+from exporter.targets import PROFILE, Target, guard
+from exporter.terminal import Number, Parser, StageDisplay, run
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -33,8 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, console: Console) -> int:
-    if arguments.report and not arguments.report.absolute().parent.is_dir():
-        raise TargetError(f"--report {arguments.report}: no folder {arguments.report.parent}")
+    guard(_parser(), arguments, parts_of_file(arguments.file))
     with StageDisplay(console, quiet=arguments.quiet) as display:
         display.start("profile")
         from rich.console import Console as Output
@@ -75,7 +75,7 @@ def _table(report: ProfileReport, depth: int) -> Table:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m exporter.profile",
         description="Runs a file that python -m exporter wrote under ONNX Runtime's profiler "
         "and tells which modules and roles its time goes to.",
@@ -86,12 +86,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--case", default="B1H32W32S77", help="sizes to run on (default: B1H32W32S77)"
     )
-    parser.add_argument("--runs", type=int, default=3, help="runs to average (default: 3)")
+    parser.add_argument(
+        "--runs", type=Number(int, 1), default=3, help="runs to average (default: 3)"
+    )
     parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
-        "--depth", type=int, default=2, help="levels of modules in the table (default: 2)"
+        "--depth",
+        type=Number(int, 1),
+        default=2,
+        help="levels of modules in the table (default: 2)",
     )
-    parser.add_argument("--report", type=Path, metavar="FILE", help="write a JSON report")
+    parser.add_argument(
+        "--report", type=Target((PROFILE,)), metavar="FILE", help="write a JSON report"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
-import inspect
+import importlib.util
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
 import onnx_ir as ir
 
 from exporter import metadata as meta
+from exporter.errors import GraphError
 from exporter.paths import leaf
 
 NAMES: Mapping[str, str] = {
@@ -159,12 +160,25 @@ def _role(roles: Counter[str], counts: Counter[str]) -> str:
 
 @cache
 def definition(class_name: str) -> tuple[str, int]:
-    """File (from its package on) and line where a class is defined."""
+    """File (from its package on) and line where a class is defined.
+
+    The file is read, not imported: that would take seconds, and torch.
+
+    Raises:
+        GraphError: There is no such file, or no such class in it.
+    """
     module, _, name = class_name.rpartition(".")
-    found = getattr(importlib.import_module(module), name)
-    lines, start = inspect.getsourcelines(found)
-    offset = next(i for i, line in enumerate(lines) if line.startswith("class "))
-    return module.replace(".", "/") + ".py", start + offset
+    package, _, inner = module.partition(".")
+    spec = importlib.util.find_spec(package)
+    folders = (spec.submodule_search_locations if spec else None) or ()
+    file = f"{inner.replace('.', '/')}.py"
+    starts = (f"class {name}(", f"class {name}:")
+    for path in (Path(folder, file) for folder in folders):
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else ()
+        for number, line in enumerate(lines, 1):
+            if line.startswith(starts):
+                return f"{package}/{file}", number
+    raise GraphError(f"{class_name} is defined nowhere", "a class of an installed package")
 
 
 def _ids(nodes: Sequence[ir.Node], key: str) -> tuple[int, ...]:

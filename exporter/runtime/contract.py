@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from exporter import metadata as meta
 from exporter.conditions.controlnet import is_control
@@ -16,6 +15,7 @@ from exporter.conditions.lora import lora_specs
 from exporter.conditions.residuals import conditions_in, with_conditions
 from exporter.errors import UsageError
 from exporter.json_text import json_object
+from exporter.runtime.loading import load_proto
 from exporter.types import Dtype, Source
 
 _DTYPES: Mapping[int, Dtype] = {
@@ -146,10 +146,7 @@ def read_contract(path: Path) -> Contract:
         UsageError: If it cannot be read, is no ONNX file, or has no ``sample``,
             ``timestep``, or one of an unknown type.
     """
-    try:
-        model = onnx.load(path, "protobuf", load_external_data=False)  # whatever its suffix
-    except (OSError, DecodeError) as error:
-        raise UsageError(f"cannot read {path}: {error}", "an .onnx file") from error
+    model = load_proto(path)
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     types = {value.name: value.type.tensor_type.elem_type for value in inputs}

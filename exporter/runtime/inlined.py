@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +14,9 @@ from onnx_ir.passes.common import (
     ShapeInferencePass,
 )
 
+from exporter import metadata as meta
 from exporter.paths import is_inside
-from exporter.runtime.loading import load_graph
+from exporter.runtime.loading import load_graph, understood
 from exporter.runtime.origins import Origin, origin_of
 
 _FLOATS = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
@@ -93,7 +94,15 @@ def load_inlined(path: Path, modules: Collection[str]) -> Inlined:
     Args:
         path: The ``.onnx``; its weights are not read if they are external.
         modules: Every module path of the UNet, to understand node names by.
+
+    Raises:
+        UsageError: It cannot be read, or holds a malformed graph.
     """
+    with understood(path):
+        return _inlined(path, modules)
+
+
+def _inlined(path: Path, modules: Collection[str]) -> Inlined:
     model = InlinePass()(load_graph(path)).model
     model = LiftConstantsToInitializersPass()(model).model
     ir.external_data.set_base_dir(model.graph, path.parent)  # functions had none
@@ -102,11 +111,34 @@ def load_inlined(path: Path, modules: Collection[str]) -> Inlined:
         model = ShapeInferencePass()(model).model  # not a file of ours
     _unique_names(model.graph)
     nodes = tuple(model.graph)
-    origins = {
-        node: origin for node in nodes if (origin := origin_of(node, modules)) is not None
-    }
+    origins = _origins(nodes, modules)
     order = {node: index for index, node in enumerate(nodes)}
     return Inlined(model, path.parent, nodes, origins, order, _constant(model.graph))
+
+
+def _origins(nodes: Sequence[ir.Node], modules: Collection[str]) -> dict[ir.Node, Origin]:
+    """Where nodes come from, in topological order.
+
+    In a file of ours every node tells. One that does not, between the last that does and the
+    graph's output, was put in since. It belongs to the module whose output it changes, which
+    would be taken before it otherwise.
+    """
+    found = {
+        node: origin for node in nodes if (origin := origin_of(node, modules)) is not None
+    }
+    last = set[ir.Node]()
+    for node in reversed(nodes):
+        users = {user for value in node.outputs for user in value.consumers()}
+        if node not in found and users <= last:
+            last.add(node)
+    for node in nodes:
+        makers = (value.producer() for value in node.inputs if value is not None)
+        ours = (m for m in makers if m in found and meta.MODULE in m.metadata_props)
+        maker = next(ours, None) if node in last else None
+        if maker is not None:
+            node.metadata_props[meta.MODULE] = maker.metadata_props[meta.MODULE]
+            found[node] = found[maker]
+    return found
 
 
 def is_float(value: ir.Value) -> bool:

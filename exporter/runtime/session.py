@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ import torch
 from exporter.errors import ParityError, ProviderError, UsageError
 from exporter.runtime.providers import EXECUTION_PROVIDERS, HEAVY, Obtained, choose, silent
 from exporter.types import Provider
+
+_ABSENT = re.compile(r'External data path does not exist: "?([^"]+)')
+_CUT = re.compile(r"External initializer: (\S+) offset: .* out of bounds")
 
 Array = npt.NDArray[Any]
 
@@ -165,6 +169,10 @@ def _load_failure(error: Exception, model: Path | bytes, provider: str) -> Excep
             do="run with --provider cuda on a machine that has one, "
             "check a --dtype fp32 export of the same weights, or use --no-check",
         )
+    if absent := _ABSENT.search(text):
+        return UsageError(f"{name} reads its weights from {absent[1]}, which is not there")
+    if cut := _CUT.search(text):
+        return UsageError(f"the file that {name} reads {cut[1]} from is cut short")
     return UsageError(f"ONNX Runtime cannot load {name}: {text[:400]}")
 
 

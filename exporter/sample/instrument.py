@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import onnx_ir as ir
 
-from exporter.runtime.loading import load_graph
+from exporter.runtime.loading import load_graph, understood
 from exporter.sample import measures
+from exporter.sample.experiments.edit import Experiment, no_experiment
 from exporter.sample.find import find_points
 from exporter.sample.points import Points
 from exporter.sample.scope import Scopes
+
+Measured = Literal["all", "maps", "nothing"]
 
 OUT = "out_sample"
 EMBEDDING = "watch.embedding"
@@ -29,6 +34,7 @@ class Instrumented:
             ``points.attentions``) likewise.
         maps: Whether ``map`` outputs are there.
         heads: Whether ``heads`` outputs, the same of each head, are there.
+        experiment: What was changed, and what it is fed.
     """
 
     content: bytes
@@ -36,9 +42,17 @@ class Instrumented:
     points: Points
     maps: bool
     heads: bool
+    experiment: Experiment
 
 
-def instrument(path: Path, *, maps: bool = True, heads: bool = False) -> Instrumented:
+def instrument(
+    path: Path,
+    *,
+    maps: bool = True,
+    heads: bool = False,
+    measured: Measured = "all",
+    planned: Callable[[Points], Experiment] = no_experiment,
+) -> Instrumented:
     """Reads a file and adds measurements where its annotations say what is what.
 
     Functions stay functions and gain outputs, so that ONNX Runtime optimises the rest as it
@@ -49,26 +63,41 @@ def instrument(path: Path, *, maps: bool = True, heads: bool = False) -> Instrum
         path: A file written by the exporter, folded or flat.
         maps: Also return attention maps.
         heads: Also return those of each head.
+        measured: ``maps`` for attention maps alone, ``nothing`` for a copy that is edited and
+            not watched.
+        planned: Says what to change, given what is there; it is changed before anything is
+            measured, so that what is measured is what happens.
 
     Raises:
-        UsageError: The file has no annotations, or attentions unlike diffusers'.
+        UsageError: The file has no annotations, or attentions unlike diffusers'; or what
+            ``planned`` raises.
     """
     model = load_graph(path)
     points = find_points(model)
     scopes = Scopes(model)
+    experiment = planned(points)
+    experiment.apply(scopes)
+    if measured == "all":
+        _measure(scopes, points)
+    if measured in ("all", "maps"):
+        _attentions(scopes, points, maps=maps, heads=heads)
+    with understood(path):
+        content = bytes(ir.to_proto(model).SerializeToString())
+    return Instrumented(content, path.parent, points, maps, heads, experiment)
+
+
+def _measure(scopes: Scopes, points: Points) -> None:
+    """Everything but attention."""
     for index, block in enumerate(points.blocks):
         node, scope = scopes.at(block.node)
         found = measures.moments(scope, node.outputs[0])
         scopes.lift(found, scope, f"watch.block.{index}")
     _residuals(scopes, points)
     _arrivals(scopes, points)
-    _attentions(scopes, points, maps=maps, heads=heads)
     if points.embedding is not None:
         node, scope = scopes.at(points.embedding.node)
         vector = scope.op("Cast", [node.outputs[0]], to=ir.DataType.FLOAT)
         scopes.lift(vector, scope, EMBEDDING)
-    content = bytes(ir.to_proto(model).SerializeToString())
-    return Instrumented(content, path.parent, points, maps, heads)
 
 
 def _residuals(scopes: Scopes, points: Points) -> None:

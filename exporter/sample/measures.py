@@ -89,7 +89,8 @@ def probabilities(scope: Scope, node: ir.Node, heads: int) -> ir.Value:
         heads: Number of heads.
 
     Raises:
-        UsageError: An attention with a mask, a causal flag, a softcap or grouped heads.
+        UsageError: An attention with a boolean mask, a causal flag, a softcap or grouped
+            heads.
     """
     if node.op_type == "Softmax":
         return _float(scope, node.outputs[0])
@@ -101,8 +102,11 @@ def probabilities(scope: Scope, node: ir.Node, heads: int) -> ir.Value:
         k = scope.op("Transpose", [scope.op("Reshape", [k, split])], perm=[0, 2, 3, 1])
     else:
         k = scope.op("Transpose", [k], perm=[0, 1, 3, 2])
-    scaled = scope.op("Mul", [q, _scale(scope, node, q)])
-    return scope.op("Softmax", [scope.op("MatMul", [scaled, k])], axis=-1)
+    scores = scope.op("MatMul", [scope.op("Mul", [q, _scale(scope, node, q)]), k])
+    bias = node.inputs[3] if len(node.inputs) > 3 else None
+    if bias is not None:  # an experiment's
+        scores = scope.op("Add", [scores, _float(scope, bias)])
+    return scope.op("Softmax", [scores], axis=-1)
 
 
 def entropy(scope: Scope, p: ir.Value) -> ir.Value:
@@ -155,7 +159,10 @@ def _scale(scope: Scope, node: ir.Node, q: ir.Value) -> ir.Value:
 
 def _refuse_unlike_diffusers(node: ir.Node) -> None:
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    masked = any(operand is not None for operand in node.inputs[3:])
+    added = node.inputs[3] if len(node.inputs) > 3 else None
+    masked = (added is not None and added.dtype == ir.DataType.BOOL) or any(
+        operand is not None for operand in node.inputs[4:]
+    )
     capped = bool(attributes.get("is_causal", 0) or attributes.get("softcap", 0.0))
     grouped = attributes.get("q_num_heads") != attributes.get("kv_num_heads")
     if masked or capped or grouped:

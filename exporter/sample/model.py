@@ -80,10 +80,7 @@ def read_model(path: Path) -> Model:
     """
     if not path.is_file():
         raise UsageError(f"there is no file {path}", "an .onnx written by python -m exporter")
-    try:
-        model = load_graph(path)
-    except Exception as error:  # protobuf's and onnx_ir's, of many classes
-        raise UsageError(f"{path.name} is not an ONNX model") from error
+    model = load_graph(path)
     props = model.metadata_props
     if meta.PREFIX + "model.config" not in props:
         raise UsageError(

@@ -15,6 +15,7 @@ from exporter.denoising.loop import Loop
 from exporter.denoising.schedulers import load_scheduler, pipeline_config
 from exporter.errors import TargetError, UsageError
 from exporter.inputs import with_halves
+from exporter.sample.experiments.wish import Wish
 from exporter.sample.model import Model
 from exporter.sample.prompts import Prompt, Wanted, encoded, seeded, stored
 from exporter.types import Provider
@@ -45,6 +46,7 @@ class RecordRequest:
     heads: bool = False
     compare: bool = False
     provider: Provider = "auto"
+    wishes: tuple[Wish, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,19 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word of a prompt, which may be several tokens; a special token is one by itself.
+
+    Attributes:
+        text: As the tokenizer spells it.
+        tokens: Positions among the S tokens.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Prompt:
     """Text as the UNet receives it.
 
@@ -43,6 +56,7 @@ class Prompt:
         pooled: ``text_embeds``, (R, pooled), or None.
         tokens: What to call each of the S tokens, for every row.
         text: What was asked for, for every row; empty where there is no text.
+        words: The words of every row; without a tokenizer each token is one.
     """
 
     source: Literal["text_encoder", "file", "seeded", "none"]
@@ -51,6 +65,7 @@ class Prompt:
     pooled: torch.Tensor | None = None
     tokens: tuple[tuple[str, ...], ...] = ()
     text: tuple[str, ...] = ()
+    words: tuple[tuple[Word, ...], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """What is recorded of it."""
@@ -71,7 +86,7 @@ def seeded(wanted: Wanted, seed: int) -> Prompt:
     states = text_embedding((count, SEEDED_TOKENS, wanted.width), random)
     pooled = torch.randn(count, wanted.pooled, generator=random) if wanted.pooled else None
     note = f"SEEDED RANDOM embeddings (seed {seed}), no text: tokens have no meaning"
-    return Prompt("seeded", note, states, pooled, _numbered(states), ("",) * count)
+    return _wordless("seeded", note, states, pooled)
 
 
 def encoded(wanted: Wanted, folder: Path, prompt: str, negative: str) -> Prompt:
@@ -102,7 +117,8 @@ def encoded(wanted: Wanted, folder: Path, prompt: str, negative: str) -> Prompt:
         pooled[0].zero_()
     _check(wanted, states, pooled, str(folder))
     note = f"encoded by {' and '.join(part.name for part in parts)} of {folder.name}"
-    return Prompt("text_encoder", note, states, pooled, parts[-1].tokens, texts)
+    last = parts[-1]
+    return Prompt("text_encoder", note, states, pooled, last.tokens, texts, last.words)
 
 
 def stored(wanted: Wanted, file: Path) -> Prompt:
@@ -125,8 +141,7 @@ def stored(wanted: Wanted, file: Path) -> Prompt:
     _check(wanted, states, pooled, file.name)
     zeros = "uncond" in wanted.rows and not bool(states[0].any())
     note = f"from {file.name}" + (", unconditional row of zeros" if zeros else "")
-    blank = ("",) * len(wanted.rows)
-    return Prompt("file", note, states, pooled, _numbered(states), blank)
+    return _wordless("file", note, states, pooled)
 
 
 @dataclass(frozen=True)
@@ -135,6 +150,7 @@ class _Part:
     states: torch.Tensor
     pooled: torch.Tensor | None
     tokens: tuple[tuple[str, ...], ...]
+    words: tuple[tuple[Word, ...], ...]
 
 
 def _encoders(folder: Path) -> list[tuple[Path, Path]]:
@@ -179,17 +195,38 @@ def _encode(encoder: Path, tokenizer: Path, texts: Sequence[str], *, pooled: boo
     with torch.inference_mode():
         out = model.eval()(ids, output_hidden_states=pooled)
     states = out.hidden_states[-2] if pooled else out.last_hidden_state
-    tokens = tuple(_readable(words.convert_ids_to_tokens(row.tolist())) for row in ids)
+    rows = [words.convert_ids_to_tokens(row.tolist()) for row in ids]
     projected = out.text_embeds.clone() if projects else None
-    return _Part(encoder.name, states.clone(), projected, tokens)
+    tokens, spelled = tuple(map(_readable, rows)), tuple(map(_words, rows))
+    return _Part(encoder.name, states.clone(), projected, tokens, spelled)
+
+
+def _words(tokens: Sequence[str]) -> tuple[Word, ...]:
+    """CLIP's tokens end a word with ``</w>``; special ones stand alone."""
+    found, begun = [], 0
+    for index, token in enumerate(tokens):
+        if token.endswith("</w>") or token.startswith("<|") or index == len(tokens) - 1:
+            text = "".join(_readable(tokens[begun : index + 1]))
+            found.append(Word(text, tuple(range(begun, index + 1))))
+            begun = index + 1
+    return tuple(found)
 
 
 def _readable(tokens: Sequence[str]) -> tuple[str, ...]:
     return tuple(token.removesuffix("</w>") for token in tokens)
 
 
-def _numbered(states: torch.Tensor) -> tuple[tuple[str, ...], ...]:
-    return (tuple(f"#{i}" for i in range(states.shape[1])),) * states.shape[0]
+def _wordless(
+    source: Literal["seeded", "file"],
+    note: str,
+    states: torch.Tensor,
+    pooled: torch.Tensor | None,
+) -> Prompt:
+    """Embeddings whose tokens have numbers for names."""
+    rows, count = states.shape[:2]
+    names = tuple(f"#{i}" for i in range(count))
+    words = tuple(Word(name, (i,)) for i, name in enumerate(names))
+    return Prompt(source, note, states, pooled, (names,) * rows, ("",) * rows, (words,) * rows)
 
 
 def _read(file: Path) -> Mapping[str, torch.Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,8 +17,10 @@ from exporter.runtime.memory import peak_memory
 from exporter.runtime.providers import choose
 from exporter.runtime.session import Array
 from exporter.sample.decode import Decoder
+from exporter.sample.experiments.plan import Ground, plan_experiment
+from exporter.sample.experiments.wish import Wish
 from exporter.sample.follow import OnGrowth, unfollowed
-from exporter.sample.instrument import instrument
+from exporter.sample.instrument import Instrumented, instrument
 from exporter.sample.layout import describe_points, describe_run, sampling_tensors
 from exporter.sample.model import read_model
 from exporter.sample.pipeline import completed
@@ -39,6 +42,7 @@ class RecordReport:
         prompt: Where the text came from, in one sentence.
         provider: Where ONNX Runtime ran.
         points: How many of each kind were measured.
+        wishes: What was changed.
         seconds_step: Median seconds of one watched evaluation, without the first.
         seconds_plain: The same of the file as it is; None unless compared.
         largest_difference: Largest difference in ``out_sample`` to the file as it is, over all
@@ -54,6 +58,7 @@ class RecordReport:
     prompt: str
     provider: str
     points: Mapping[str, int]
+    wishes: tuple[Wish, ...]
     seconds_step: float
     seconds_plain: float | None
     largest_difference: float | None
@@ -81,7 +86,8 @@ def record(
         on_growth: Told how far the recording can be read.
 
     Raises:
-        UsageError: Arguments that do not fit the model or one another.
+        UsageError: Arguments that do not fit the model or one another, or an experiment on
+            what the model or the prompt does not have.
         SourceError: A folder without what it should hold.
         ProviderError: A provider that ONNX Runtime cannot use.
         TargetError: The recording cannot be written.
@@ -91,7 +97,13 @@ def record(
     request = completed(request, model)
     plan = make_plan(request, model)
     decoder = Decoder(request.vae, model.latent_channels) if request.vae else None
-    watched = instrument(model.path, maps=request.maps != "none", heads=request.heads)
+    ground = Ground(plan.prompt, plan.rows, plan.loop.evaluations)
+    watched = instrument(
+        model.path,
+        maps=request.maps != "none",
+        heads=request.heads,
+        planned=partial(plan_experiment, request.wishes, ground),
+    )
     tensors = sampling_tensors(
         plan,
         watched,
@@ -106,9 +118,11 @@ def record(
         ),
         **describe_points(watched.points),
     }
+    if watched.experiment:
+        metadata["experiments"] = watched.experiment.to_json()
     with Recording(request.target, tensors, metadata) as recording:
         run = Run(plan, recording, request.provider, on_progress, on_growth)
-        plain = run.plain() if request.compare else None
+        plain = run.plain(_unmeasured(watched, model.path)) if request.compare else None
         seen = run.watched(watched, decoder, compare=request.compare)
         if request.image and decoder:
             last = torch.from_numpy(recording.get("latents", plan.loop.evaluations).copy())
@@ -122,12 +136,20 @@ def record(
         prompt=plan.prompt.note,
         provider=seen.provider,
         points={kind: len(found) for kind, found in describe_points(watched.points).items()},
+        wishes=request.wishes,
         seconds_step=median(seen.seconds),
         seconds_plain=median(plain.seconds) if plain else None,
         largest_difference=max(seen.differences) if plain else None,
         peak_memory=peak_memory(),
         seconds=time.perf_counter() - start,
     )
+
+
+def _unmeasured(watched: Instrumented, path: Path) -> Instrumented | None:
+    """The copy of an experiment without measurements; None where nothing is changed."""
+    if not watched.experiment:
+        return None
+    return instrument(path, measured="nothing", planned=lambda _: watched.experiment)
 
 
 def _save_image(pixels: Array, file: Path) -> None:

@@ -17,9 +17,12 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 import torch
+from onnx_ir.tensor_adapters import from_torch_dtype
 
 from exporter.errors import TargetError
+from exporter.leftovers import SUFFIX, lock, locked, remove_stale
 from exporter.runtime.session import Array
 from exporter.types import TensorSpec
 from exporter.weights.header import encode_header
@@ -47,15 +50,21 @@ class Recording:
         metadata: Mapping[str, Any],
     ) -> None:
         self.target = target
-        specs = [TensorSpec(name, *kind) for name, kind in tensors.items()]
+        specs = [
+            TensorSpec(name, from_torch_dtype(dtype), shape)
+            for name, (dtype, shape) in tensors.items()
+        ]
         texts = {PREFIX + key: json.dumps(value) for key, value in metadata.items()}
         texts["format"] = "pt"
         header, laid_out = encode_header(specs, target, texts)
         self._specs = {spec.name: spec for spec in laid_out}
         self.nbytes = len(header) + sum(spec.nbytes for spec in laid_out)
-        self._temporary = target.with_name(f".{target.stem}-{os.getpid()}.tmp")
+        self._temporary = target.with_name(f".{target.stem}-{os.getpid()}{SUFFIX}")
         try:
-            self._file = self._temporary.open("w+b")
+            with locked(target.parent):
+                remove_stale(target)
+                self._file = self._temporary.open("w+b")
+                lock(self._file.fileno())
         except OSError as error:
             raise _unwritable(target, error) from error
         try:
@@ -133,8 +142,8 @@ class Recording:
         self._temporary.unlink(missing_ok=True)
 
 
-def _numpy(dtype: torch.dtype) -> np.dtype[Any]:
-    return torch.empty(0, dtype=dtype).numpy().dtype
+def _numpy(dtype: ir.DataType) -> np.dtype[Any]:
+    return dtype.numpy()
 
 
 def _unwritable(target: Path, error: OSError) -> TargetError:

@@ -16,6 +16,7 @@ from exporter.denoising.loop import denoise
 from exporter.runtime.memory import give_back
 from exporter.runtime.session import Array, Session, open_session
 from exporter.sample.decode import Decoder
+from exporter.sample.experiments.edit import Experiment
 from exporter.sample.follow import OnGrowth, unfollowed
 from exporter.sample.instrument import EMBEDDING, OUT, Instrumented
 from exporter.sample.layout import PAIRS, map_size
@@ -41,10 +42,15 @@ class Evaluations:
 
 
 class Evaluator:
-    """A session as the loop wants it; keeps the outputs of its last run and their time."""
+    """A session as the loop wants it; keeps the outputs of its last run and their time.
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    Args:
+        session: What runs.
+        experiment: What the copy in it is fed besides.
+    """
+
+    def __init__(self, session: Session, experiment: Experiment) -> None:
+        self._session, self._experiment, self._step = session, experiment, 0
         self.outputs: Mapping[str, Array] = {}
         self.seconds = 0.0
 
@@ -52,7 +58,8 @@ class Evaluator:
         """Runs the UNet; returns ``out_sample``."""
         self.outputs = {}  # before the next ones are made
         start = time.perf_counter()
-        self.outputs = self._session.run(inputs)
+        self.outputs = self._session.run({**inputs, **self._experiment.feeds(self._step)})
+        self._step += 1
         self.seconds = time.perf_counter() - start
         return torch.from_numpy(self.outputs[OUT])
 
@@ -80,9 +87,14 @@ class Run:
         self._provider, self._on_progress = provider, on_progress
         self._on_growth = on_growth
 
-    def plain(self) -> Evaluations:
-        """Runs the file as it is; its predictions lie in the recording until overwritten."""
-        with self._evaluator(self._plan.model.path, "unwatched") as (evaluate, seen):
+    def plain(self, edited: Instrumented | None = None) -> Evaluations:
+        """Runs without measuring; the predictions lie in the recording until overwritten.
+
+        Args:
+            edited: The copy of an experiment, unmeasured; None for the file as it is.
+        """
+        model = edited or self._plan.model.path
+        with self._evaluator(model, "unwatched") as (evaluate, seen):
             for step in denoise(self._plan.loop, evaluate):
                 self._recording.put(OUT, step.index, evaluate.outputs[OUT])
                 self._recording.put("plain.seconds", step.index, evaluate.seconds)
@@ -155,13 +167,14 @@ class Run:
     ) -> Iterator[tuple[Evaluator, Evaluations]]:
         start = time.perf_counter()
         if isinstance(model, Path):
-            session = open_session(model, self._provider)
+            session, experiment = open_session(model, self._provider), Experiment()
         else:
+            experiment = model.experiment
             session = open_session(
                 model.content, self._provider, weights_folder=model.folder, in_order=True
             )
         try:
-            yield Evaluator(session), Evaluations(session.provider)
+            yield Evaluator(session, experiment), Evaluations(session.provider)
         finally:
             del session
             give_back()

@@ -49,18 +49,27 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def require(arguments: argparse.Namespace) -> None:
+    """Refuses options that contradict one another."""
+    if arguments.sampler and arguments.all:
+        raise UsageError("--sampler with --all", "--sampler with --from, for each file")
+    if arguments.from_file and not arguments.sampler:
+        raise UsageError("--from without --sampler", "--sampler ddim, or another scheduler")
+
+
 def guard(arguments: argparse.Namespace) -> None:
     """Refuses, before the UNet is exported, a scheduler that the sampler cannot have.
 
     The pipeline that the UNet comes from says how it was trained, wherever the file will lie.
     """
-    if arguments.sampler and arguments.all:
-        raise UsageError("--sampler with --all", "--sampler with --from, for each file")
-    if arguments.from_file and not arguments.sampler:
-        raise UsageError("--from without --sampler", "--sampler ddim, or another scheduler")
-    if arguments.from_file or not arguments.sampler:
+    if not arguments.sampler:
         return
-    from exporter.sampler.plan import choose_family, find_config
+    from exporter.sampler.plan import beside, choose_family, find_config, guard_sampler
+
+    if arguments.from_file:
+        guard_sampler(arguments.output, arguments.from_file)
+        return
+    guard_sampler(beside(arguments.output), arguments.output)
 
     model = Path(arguments.model)
     if arguments.scheduler is None and model.exists() and find_config(model):

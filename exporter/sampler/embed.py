@@ -9,7 +9,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from exporter import metadata as meta
-from exporter.errors import TargetError, UsageError
+from exporter.errors import TargetError
 from exporter.runtime.loading import load_graph
 
 DOMAIN = "unet"
@@ -27,10 +27,7 @@ def load(path: Path) -> ir.Model:
     Raises:
         UsageError: It cannot be read.
     """
-    try:
-        model = load_graph(path)
-    except Exception as error:  # protobuf raises a class without stubs
-        raise UsageError(f"cannot read {path}: {error}", "an .onnx file") from error
+    model = load_graph(path)
     folder = path.absolute().parent
     for value in model.graph.initializers.values():
         if isinstance(value.const_value, ir.ExternalTensor):

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 
 from exporter import metadata as meta
+from exporter.digest import digests
 from exporter.disk import replacing
 from exporter.errors import GraphError, ParityError
 from exporter.publish import write
@@ -83,7 +84,8 @@ def make_sampler(request: SamplerRequest, on_progress: OnProgress = quiet) -> Sa
             proof = prove(temporary, plan, on_progress=on_progress)
             if not proof.passed:
                 raise _failed(temporary, plan, proof)
-            write(model, temporary, {"sampler.parity": proof.to_metadata()})
+            said = {**proof.to_metadata(), "digest": digests(temporary)}
+            write(model, temporary, {"sampler.parity": said})
             clock("prove")
         nbytes = temporary.stat().st_size
     loop = next(node for node in model.graph if node.op_type == "Loop")

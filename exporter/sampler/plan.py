@@ -19,6 +19,7 @@ from exporter.runtime.contract import Contract, read_contract
 from exporter.sampler.conditions import INPAINTING, KNOWN
 from exporter.sampler.families import family_of
 from exporter.sampler.family import Family
+from exporter.targets import same
 from exporter.types import Provider
 
 SUFFIX = ".sampler.onnx"
@@ -127,7 +128,7 @@ def make_plan(request: SamplerRequest) -> SamplerPlan:
     if _is_sampler(request.unet):
         raise UsageError(f"{request.unet.name} is a sampler", "a UNet's file")
     contract = read_contract(request.unet)
-    _guard(request)
+    guard_sampler(request.target, request.unet)
     if meta.VARIANT in contract.metadata:
         raise UsageError(
             f"{request.unet.name} has ONNX Runtime's own operators",
@@ -151,13 +152,18 @@ def make_plan(request: SamplerRequest) -> SamplerPlan:
     return SamplerPlan(request, contract, family, _channels(request.unet, contract))
 
 
-def _guard(request: SamplerRequest) -> None:
-    guard_target(request.target)
-    if request.target.absolute() == request.unet.absolute():
-        raise TargetError(f"{request.target} is the UNet's own file", "another name")
-    if os.path.lexists(request.target) and not _is_sampler(request.target):
+def guard_sampler(target: Path, unet: Path) -> None:
+    """Refuses, before any work, a place where no sampler can be written.
+
+    Raises:
+        TargetError: It is the UNet's own file, or another that no export wrote.
+    """
+    guard_target(target)
+    if same(target, unet):
+        raise TargetError(f"{target} is the UNet's own file", "another name")
+    if os.path.lexists(target) and not _is_sampler(target):
         raise TargetError(
-            f"the sampler would replace {request.target}, which is none",
+            f"the sampler would replace {target}, which is none",
             do="give it another name",
         )
 

@@ -6,15 +6,22 @@ import mmap
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 import numpy as np
-import torch
+import numpy.typing as npt
+import onnx_ir as ir
+from onnx_ir.tensor_adapters import to_torch_dtype
 
 from exporter.errors import CheckpointError
 from exporter.json_text import parse_json
-from exporter.types import TensorSpec, Weights
+from exporter.types import DTYPES, Dtype, TensorSpec, Weights
+from exporter.weights.blueprint import Blueprint
 from exporter.weights.header import read_header
+
+if TYPE_CHECKING:
+    import torch
 
 STEM = "diffusion_pytorch_model"
 
@@ -121,34 +128,51 @@ class Checkpoint:
         Raises:
             CheckpointError: The file is no longer what it was when opened.
         """
+        import torch  # where bytes are only copied, it is not needed
+
         spec = self._tensors[name]
-        assert spec.file is not None
         if spec.nbytes == 0:
-            return torch.empty(spec.shape, dtype=spec.dtype)
+            return torch.empty(spec.shape, dtype=to_torch_dtype(spec.dtype))
+        flat = torch.from_numpy(self._bytes(spec)).view(to_torch_dtype(spec.dtype))
+        return flat.reshape(spec.shape)
+
+    def raw(self, name: str) -> memoryview:
+        """One tensor's bytes, in memory of their own.
+
+        Raises:
+            CheckpointError: The file is no longer what it was when opened.
+        """
+        data: Any = self._bytes(self._tensors[name])
+        return memoryview(data)
+
+    def _bytes(self, spec: TensorSpec) -> npt.NDArray[np.uint8]:
+        assert spec.file is not None
         try:
             raw = np.fromfile(spec.file, np.uint8, spec.nbytes, offset=spec.offset)
         except OSError as error:
             raise CheckpointError(f"{spec.file}: {error.strerror}") from error
         if raw.nbytes != spec.nbytes:
-            raise CheckpointError(f"{spec.file} became shorter while {name} was read")
-        return torch.from_numpy(raw).view(spec.dtype).reshape(spec.shape)
+            raise CheckpointError(f"{spec.file} became shorter while {spec.name} was read")
+        return raw
 
     def map(self, name: str) -> torch.Tensor:
         """One tensor as pages of the file: reclaimable memory, private if written to."""
+        import torch
+
         spec = self._tensors[name]
         assert spec.file is not None
-        if spec.nbytes == 0 or spec.offset % spec.dtype.itemsize:
+        if spec.nbytes == 0 or spec.offset % int(spec.dtype.itemsize):
             return self.read(name)  # torch wants aligned data; old writers did not pad
         mapped = self._maps.get(spec.file)
         if mapped is None:
             with spec.file.open("rb") as file:
                 mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
             self._maps[spec.file] = mapped
-        count = spec.nbytes // spec.dtype.itemsize
-        flat = torch.frombuffer(mapped, dtype=spec.dtype, count=count, offset=spec.offset)
+        count, dtype = spec.nbytes // int(spec.dtype.itemsize), to_torch_dtype(spec.dtype)
+        flat = torch.frombuffer(mapped, dtype=dtype, count=count, offset=spec.offset)
         return flat.reshape(spec.shape)
 
-    def with_modern_names(self, unet: torch.nn.Module) -> Checkpoint:
+    def with_modern_names(self, blueprint: Blueprint) -> Checkpoint:
         """The same weights under the names today's diffusers gives old attention blocks.
 
         Mirrors ``ModelMixin._fix_state_dict_keys_on_load``: ``query``, ``key``, ``value`` and
@@ -156,8 +180,7 @@ class Checkpoint:
         """
         renames = {
             f"{path}.{old}.{kind}": f"{path}.{new}.{kind}"
-            for path, module in unet.named_modules()
-            if getattr(module, "_from_deprecated_attn_block", False)
+            for path in blueprint.old_attentions
             for old, new in _LEGACY_ATTENTION.items()
             for kind in ("weight", "bias")
         }
@@ -176,27 +199,27 @@ def weight_names(variant: str | None) -> tuple[str, str]:
     return f"{STEM}{dotted}.safetensors", f"{STEM}.safetensors.index{dotted}.json"
 
 
-def validate(weights: Weights, unet: torch.nn.Module) -> None:
+def validate(weights: Weights, blueprint: Blueprint) -> None:
     """Checks that the weights are exactly what the model takes.
 
     Args:
         weights: The candidate.
-        unet: The model, on any device (``meta`` is enough).
+        blueprint: What the model takes.
 
     Raises:
         CheckpointError: Names the tensors that are missing, extra, misshapen or not floats.
     """
-    wanted, stored = unet.state_dict(), weights.tensors
+    wanted, stored = blueprint.shapes, weights.tensors
     misshapen = [
-        f"{name} {list(stored[name].shape)} instead of {list(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in stored and stored[name].shape != tuple(tensor.shape)
+        f"{name} {list(stored[name].shape)} instead of {list(shape)}"
+        for name, shape in wanted.items()
+        if name in stored and stored[name].shape != shape
     ]
     mistyped = [
-        f"{name} {str(stored[name].dtype).removeprefix('torch.')}"
-        for name, tensor in wanted.items()
+        f"{name} {stored[name].dtype.numpy()}"
+        for name in wanted
         if name in stored
-        and tensor.is_floating_point() != stored[name].dtype.is_floating_point
+        and (name in blueprint.integers) == stored[name].dtype.is_floating_point()
     ]
     faults = (
         ("missing", [name for name in wanted if name not in stored]),
@@ -212,13 +235,13 @@ def validate(weights: Weights, unet: torch.nn.Module) -> None:
         )
 
 
-def natural_dtype(weights: Weights) -> torch.dtype:
+def natural_dtype(weights: Weights) -> Dtype:
     """The float dtype that holds most bytes; fp32 unless that is fp16 or bf16."""
-    held: dict[torch.dtype, int] = {}
+    held: dict[ir.DataType, int] = {}
     for spec in weights.tensors.values():
         held[spec.dtype] = held.get(spec.dtype, 0) + spec.nbytes
-    most = max(held, key=lambda dtype: held[dtype], default=torch.float32)
-    return most if most in (torch.float16, torch.bfloat16) else torch.float32
+    most = max(held, key=lambda dtype: held[dtype], default=ir.DataType.FLOAT)
+    return next((name for name, dtype in DTYPES.items() if dtype == most), "fp32")
 
 
 def _some(names: list[str], shown: int = 3) -> str:

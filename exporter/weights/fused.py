@@ -68,6 +68,10 @@ class FusedWeights:
             total = total + factors.delta()
         return total.to(tensor.dtype)
 
+    def raw(self, name: str) -> memoryview | None:
+        """Bytes of the file, where the tensor is as it was."""
+        return None if name in self._changes else self._base.raw(name)
+
     def map(self, name: str) -> torch.Tensor:
         """Pages of the file, where the tensor is as it was."""
         return self.read(name) if name in self._changes else self._base.map(name)

@@ -14,24 +14,24 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+import onnx_ir as ir
 
 from exporter.errors import CheckpointError
 from exporter.types import TensorSpec
 
-DTYPES: Mapping[str, torch.dtype] = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
+DTYPES: Mapping[str, ir.DataType] = {
+    "F64": ir.DataType.DOUBLE,
+    "F32": ir.DataType.FLOAT,
+    "F16": ir.DataType.FLOAT16,
+    "BF16": ir.DataType.BFLOAT16,
+    "F8_E4M3": ir.DataType.FLOAT8E4M3FN,
+    "F8_E5M2": ir.DataType.FLOAT8E5M2,
+    "I64": ir.DataType.INT64,
+    "I32": ir.DataType.INT32,
+    "I16": ir.DataType.INT16,
+    "I8": ir.DataType.INT8,
+    "U8": ir.DataType.UINT8,
+    "BOOL": ir.DataType.BOOL,
 }
 _CODES = {dtype: code for code, dtype in DTYPES.items()}
 
@@ -92,7 +92,7 @@ def encode_header(
     sized: list[tuple[TensorSpec, int, int]] = []
     end = 0
     for spec in specs:
-        begin, end = end, end + math.prod(spec.shape) * spec.dtype.itemsize
+        begin, end = end, end + math.prod(spec.shape) * int(spec.dtype.itemsize)
         entries[spec.name] = {
             "dtype": _CODES[spec.dtype],
             "shape": list(spec.shape),
@@ -137,7 +137,7 @@ def _spec(path: Path, name: str, entry: Any, start: int) -> TensorSpec:
         raise CheckpointError(
             f"{path}: {name}: unknown dtype {code!r}", "one of " + ", ".join(DTYPES)
         )
-    nbytes = math.prod(shape) * DTYPES[code].itemsize
+    nbytes = math.prod(shape) * int(DTYPES[code].itemsize)
     if end - begin != nbytes:
         raise _broken(
             path, f"{name}: {code} {shape} takes {nbytes:,} bytes, offsets say {end - begin:,}"

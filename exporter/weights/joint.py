@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from exporter.types import TensorSpec, Weights
+
+if TYPE_CHECKING:
+    import torch
 
 
 class JointWeights:
@@ -57,6 +59,11 @@ class JointWeights:
         """One tensor in its stored dtype."""
         part, inner = self._of[name]
         return part.read(inner)
+
+    def raw(self, name: str) -> memoryview | None:
+        """One tensor's bytes as its file stores them; None where there is no file."""
+        part, inner = self._of[name]
+        return part.raw(inner)
 
     def map(self, name: str) -> torch.Tensor:
         """The same as reclaimable pages of its file, where it has one."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import torch
 
 from exporter.types import TensorSpec
@@ -48,7 +49,7 @@ class RandomWeights:
         self._seed = seed
         self._tensors = {
             name: TensorSpec(
-                name, torch.float32, tuple(tensor.shape), nbytes=tensor.numel() * 4
+                name, ir.DataType.FLOAT, tuple(tensor.shape), nbytes=tensor.numel() * 4
             )
             for name, tensor in unet.state_dict().items()
         }
@@ -90,6 +91,9 @@ class RandomWeights:
         if recipe.centre:
             values += recipe.centre
         return torch.from_numpy(values).reshape(spec.shape)
+
+    def raw(self, name: str) -> None:
+        """None: there is no file."""
 
     map = read  # there is no file to map
 

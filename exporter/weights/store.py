@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 import stat
@@ -13,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
+import onnx_ir as ir
 from safetensors import SafetensorError, safe_open
 
 from exporter.errors import TargetError, UsageError
-from exporter.types import OnProgress, Progress, TensorSpec, Weights, quiet
+from exporter.types import DTYPES, Dtype, OnProgress, Progress, TensorSpec, Weights, quiet
 from exporter.weights.header import encode_header
 
 WRITER_KEY, WRITER = "written_by", "unet-atlas"
@@ -45,7 +46,7 @@ class Stored:
 def copy_weights(
     weights: Weights,
     path: Path,
-    dtype: torch.dtype,
+    dtype: Dtype,
     progress: OnProgress = quiet,
     order: Sequence[str] | None = None,
     keep_fp32: Sequence[str] = (),
@@ -71,7 +72,7 @@ def copy_weights(
         TargetError: No room, or the file cannot be written.
     """
     stored = (weights.tensors[name] for name in order or weights.tensors)
-    wanted = [_as_stored(_as(spec, dtype, keep_fp32), transposed) for spec in stored]
+    wanted = [_as_stored(_as(spec, DTYPES[dtype], keep_fp32), transposed) for spec in stored]
     if order is None:
         wanted.sort(key=_unaligned)
     header, specs = encode_header(wanted, path, {"format": "pt", WRITER_KEY: WRITER})
@@ -98,7 +99,7 @@ def copy_weights(
 
 
 def can_link(
-    weights: Weights, onnx_dir: Path, dtype: torch.dtype, keep_fp32: Sequence[str] = ()
+    weights: Weights, onnx_dir: Path, dtype: Dtype, keep_fp32: Sequence[str] = ()
 ) -> str | None:
     """Why an .onnx in ``onnx_dir`` cannot point into these weights; None if it can.
 
@@ -110,9 +111,9 @@ def can_link(
     for spec in weights.tensors.values():
         if spec.file is None:
             return f"{spec.name} is computed: weights are {weights.description}"
-        wanted = dtype_of(spec.name, dtype, keep_fp32)
+        wanted = dtype_of(spec.name, DTYPES[dtype], keep_fp32)
         if spec.dtype != wanted:
-            return f"{spec.name} is stored as {_short(spec.dtype)}, not {_short(wanted)}"
+            return f"{spec.name} is stored as {spec.dtype.numpy()}, not {wanted.numpy()}"
     for file in weights.files:
         reason = _unlinkable(file, onnx_dir)
         if reason:
@@ -121,7 +122,7 @@ def can_link(
 
 
 def link_weights(
-    weights: Weights, onnx_dir: Path, dtype: torch.dtype, keep_fp32: Sequence[str] = ()
+    weights: Weights, onnx_dir: Path, dtype: Dtype, keep_fp32: Sequence[str] = ()
 ) -> dict[str, TensorSpec]:
     """Where each tensor already lies, for an .onnx in ``onnx_dir`` to point at.
 
@@ -143,7 +144,7 @@ def link_weights(
 def written_by_us(path: Path) -> bool:
     """Whether ``copy_weights`` made this file."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="np") as file:
             return bool((file.metadata() or {}).get(WRITER_KEY) == WRITER)
     except (OSError, SafetensorError):
         return False
@@ -175,20 +176,20 @@ def digest(files: Iterable[Path], progress: OnProgress = quiet) -> dict[str, str
     return sums
 
 
-def dtype_of(name: str, dtype: torch.dtype, keep_fp32: Sequence[str]) -> torch.dtype:
+def dtype_of(name: str, dtype: ir.DataType, keep_fp32: Sequence[str]) -> ir.DataType:
     """What a tensor becomes: float32 inside a kept module, else ``dtype``."""
     kept = any(not path or name.startswith(f"{path}.") for path in keep_fp32)
-    return torch.float32 if kept else dtype
+    return ir.DataType.FLOAT if kept else dtype
 
 
-def _as(spec: TensorSpec, dtype: torch.dtype, keep_fp32: Sequence[str]) -> TensorSpec:
-    if not spec.dtype.is_floating_point:
+def _as(spec: TensorSpec, dtype: ir.DataType, keep_fp32: Sequence[str]) -> TensorSpec:
+    if not spec.dtype.is_floating_point():
         return spec
     return replace(spec, dtype=dtype_of(spec.name, dtype, keep_fp32))
 
 
 def _unaligned(spec: TensorSpec) -> bool:
-    return spec.dtype.itemsize * torch.Size(spec.shape).numel() % 64 != 0
+    return int(spec.dtype.itemsize) * math.prod(spec.shape) % 64 != 0
 
 
 def _as_stored(spec: TensorSpec, transposed: Collection[str]) -> TensorSpec:
@@ -201,10 +202,9 @@ def _streamed(
     """Bytes of one tensor after another; the next is read and converted meanwhile."""
 
     def load(spec: TensorSpec) -> memoryview:
-        tensor = weights.read(spec.name).to(spec.dtype)
-        tensor = (tensor.t() if spec.name in transposed else tensor).contiguous()
-        raw: Any = tensor.reshape(-1).view(torch.uint8).numpy()
-        return memoryview(raw)
+        stays = spec.dtype == weights.tensors[spec.name].dtype and spec.name not in transposed
+        stored = weights.raw(spec.name) if stays else None
+        return _converted(weights, spec, transposed) if stored is None else stored
 
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(load, specs[0]) if specs else None
@@ -214,6 +214,17 @@ def _streamed(
             data = ahead.result()
             ahead = pool.submit(load, following) if following else None
             yield data
+
+
+def _converted(weights: Weights, spec: TensorSpec, transposed: Collection[str]) -> memoryview:
+    """The bytes of a tensor in another dtype, or transposed."""
+    import torch
+    from onnx_ir.tensor_adapters import to_torch_dtype
+
+    tensor = weights.read(spec.name).to(to_torch_dtype(spec.dtype))
+    tensor = (tensor.t() if spec.name in transposed else tensor).contiguous()
+    raw: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+    return memoryview(raw)
 
 
 def _check_room(path: Path, nbytes: int) -> None:
@@ -240,7 +251,3 @@ def _unlinkable(file: Path, onnx_dir: Path) -> str | None:
     if not file.resolve().is_relative_to(onnx_dir.resolve()):
         return f"{file} is not in {onnx_dir} or below it"
     return None
-
-
-def _short(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")

@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from onnx_ir.tensor_adapters import to_torch_dtype
 from torch.overrides import TorchFunctionMode
 
 from exporter.conditions.controlnet import PREFIX
 from exporter.errors import ConfigError
 from exporter.types import Source
+from exporter.weights.blueprint import Blueprint
 from exporter.weights.checkpoint import validate
 
 
@@ -86,11 +88,10 @@ def load_unet(source: Source, dtype: torch.dtype) -> torch.nn.Module:
         CheckpointError: The weights do not fit the config, or cannot be read.
     """
     unet, weights = build_unet(source), source.weights
-    validate(weights, unet)
+    validate(weights, Blueprint.of(unet))
     state: dict[str, torch.Tensor] = {}
     for name, wanted in unet.state_dict().items():
-        keep = weights.tensors[name].dtype
-        if keep == dtype:
+        if to_torch_dtype(weights.tensors[name].dtype) == dtype:
             state[name] = weights.map(name)
         else:
             stored = weights.read(name)

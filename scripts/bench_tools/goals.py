@@ -90,17 +90,13 @@ def _gigabytes(value: float) -> str:
     return f"{_up(value / 1e9, 3)} GB"
 
 
-def _count(value: float) -> str:
-    return _up(value, 0)
-
-
 def _ratio(value: float) -> str:
     return f"×{_up(value, 3)}"
 
 
 _ABSOLUTE: Mapping[str, Mapping[str, float]] = {
-    "sd15": {"wall": 12.0, "memory": 0.8e9, "operators": 800},
-    "sdxl": {"wall": 25.0, "memory": 1.0e9, "operators": 1900},
+    "sd15": {"wall": 12.0, "memory": 0.8e9},
+    "sdxl": {"wall": 25.0, "memory": 1.0e9},
 }
 """The most a linked export without its check may take, by preset."""
 
@@ -111,11 +107,6 @@ _TEXTS: Mapping[str, tuple[str, Callable[[float], str], str]] = {
         "the profile by stage says where it goes",
     ),
     "memory": ("its peak memory", _gigabytes, "mapped files count; see the profile by stage"),
-    "operators": (
-        "flat nodes, weight Transposes aside",
-        _count,
-        "docs/BENCHMARKS.md names every node above the floor",
-    ),
 }
 
 
@@ -125,18 +116,11 @@ def goals(result: Result) -> list[Goal]:
 
 
 def _absolute(result: Result) -> Iterator[Goal]:
-    unchecked, proven = result.row("atlas-unchecked"), result.row("atlas")
+    row = result.row("atlas-unchecked")
     for key, limit in _ABSOLUTE.get(result.subject, {}).items():
-        # Functions are the same with and without proof; time and memory are not.
-        rows = (unchecked, proven) if key == "operators" else (unchecked,)
         title, show, why = _TEXTS[key]
-        yield Goal(title, limit, show, why, next(filter(None, _values(rows, key)), ()))
-
-
-def _values(rows: tuple[Row | None, ...], key: str) -> Iterator[tuple[float, ...]]:
-    for row in rows:
-        if row is not None:
-            yield tuple(one[key] for one in row.rounds if key in one)
+        values = tuple(one[key] for one in row.rounds if key in one) if row else ()
+        yield Goal(title, limit, show, why, values)
 
 
 def _beside_peers(result: Result) -> Iterator[Goal]:

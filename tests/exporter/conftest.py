@@ -19,8 +19,9 @@ from exporter.cli import main
 from exporter.lower import lower
 from exporter.report import ExportReport
 from exporter.source import load_source
+from exporter.torch_dtypes import TORCH_DTYPES
 from exporter.trace import trace
-from exporter.types import TORCH_DTYPES, ExportRequest, OnProgress, Program, Source, quiet
+from exporter.types import ExportRequest, OnProgress, Program, Source, quiet
 from exporter.weights.unet import build_unet
 from tests.exporter.listing import listing
 

@@ -1,17 +1,25 @@
 """A graph from the cache is the graph that would be built, or there is none."""
 
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 import exporter.trace
+import exporter.weights.unet
 from exporter import cache
-from exporter.errors import GraphError
+from exporter.errors import CheckpointError, GraphError
 from exporter.pipeline import export
+from exporter.source import load_source
 from exporter.types import ExportRequest
+from exporter.weights.blueprint import blueprint_of
+from tests.exporter.conftest import Workshop
 
 HAMMER = """
 import sys
@@ -130,3 +138,87 @@ def test_a_folder_that_cannot_be_written_is_no_error(
     monkeypatch.setenv(cache.VARIABLE, "")
     cache.save("entry", b"graph")
     assert cache.load("entry") is None
+
+
+WITHOUT = """
+import sys
+from pathlib import Path
+from exporter.cli import main
+
+assert main([*sys.argv[2:], "--no-check", "--quiet"]) == 0
+loaded = {"torch", "diffusers", "transformers"} & sys.modules.keys()
+assert bool(loaded) == (sys.argv[1] == "with"), loaded
+"""
+
+
+def _export(mode: str, target: Path, *more: str) -> bytes:
+    command = [sys.executable, "-c", WITHOUT, mode, str(target), "--model", str(target.parent)]
+    done = subprocess.run([*command, *more], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target.read_bytes()
+
+
+@pytest.mark.usefixtures("place")
+def test_a_hit_needs_neither_torch_nor_diffusers(
+    workshop: Workshop, linked: Path, tmp_path: Path
+) -> None:
+    """Another checkpoint of a known architecture: linked, then copied byte for byte."""
+    first = _export("with", linked / "unet.onnx")
+    assert _export("without", linked / "unet.onnx") == first
+    fine_tune = tmp_path / "fine-tune"
+    workshop.save_as(fine_tune / "unet", "micro")
+    weights = fine_tune / "unet" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\0\0\0")
+    _export("without", fine_tune / "unet.onnx")
+    _export("without", fine_tune / "copied.onnx", "--weights", "copy")
+    stored, copied = load_file(weights), load_file(fine_tune / "copied.safetensors")
+    assert stored.keys() == copied.keys()
+    assert all(torch.equal(stored[name], copied[name]) for name in stored)
+    check = exporter.check(fine_tune / "unet.onnx", str(fine_tune), provider="cpu")
+    assert check.passed
+
+
+@pytest.mark.usefixtures("place")
+def test_weights_that_do_not_fit_are_refused_on_a_hit_too(
+    workshop: Workshop, tmp_path: Path
+) -> None:
+    sound, broken = tmp_path / "sound", tmp_path / "broken"
+    workshop.save_as(sound / "unet", "micro")
+    shutil.copytree(sound, broken)
+    file = broken / "unet" / "diffusion_pytorch_model.safetensors"
+    tensors = load_file(file)
+    tensors["conv_in.bias"] = tensors["conv_in.bias"].int()
+    del tensors["conv_out.bias"]
+    save_file(tensors, file)
+    load_source(str(sound), use_cache=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter.weights.unet, "build_from_config", _refuse)
+        load_source(str(sound), use_cache=True)
+        with pytest.raises(CheckpointError, match=r"1 missing: conv_out.*conv_in.bias int32"):
+            load_source(str(broken), use_cache=True)
+        with pytest.raises(GraphError, match="built"):
+            load_source(str(sound))
+
+
+def _refuse(*_: Any) -> None:
+    raise GraphError("built")
+
+
+@pytest.mark.usefixtures("place")
+def test_a_blueprint_follows_config_code_and_versions(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = workshop.pipeline("micro") / "unet"
+    raw = json.loads((folder / "config.json").read_text())
+    known = blueprint_of("UNet2DConditionModel", raw, use_cache=True)
+    monkeypatch.setattr(exporter.weights.unet, "build_from_config", _refuse)
+    again = {**raw, "_diffusers_version": "0.1", "_name_or_path": "elsewhere"}
+    assert blueprint_of("UNet2DConditionModel", again, use_cache=True) == known
+    for changed in ({**raw, "norm_eps": 1e-4}, {**raw, "_use_default_values": ["act_fn"]}):
+        with pytest.raises(GraphError, match="built"):
+            blueprint_of("UNet2DConditionModel", changed, use_cache=True)
+    for fact in ("version", "code_digest"):
+        with monkeypatch.context() as patch:
+            patch.setattr(cache, fact, lambda *_: "another")
+            with pytest.raises(GraphError, match="built"):
+                blueprint_of("UNet2DConditionModel", raw, use_cache=True)

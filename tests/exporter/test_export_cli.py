@@ -8,16 +8,20 @@ import sys
 import time
 from pathlib import Path
 
+import onnx
 import onnx_ir as ir
 import pytest
 import torch
 from rich.console import Console
 
 import exporter.cli
+import viewer
 from exporter.parity import ask
+from exporter.targets import EXPORT_REPORT, ONNX
 from exporter.terminal import StageDisplay
 from exporter.types import Progress, StageRecord
 from exporter.weights.unet import load_unet
+from viewer.serve.shown import Shown
 
 
 def _names(folder):
@@ -58,6 +62,8 @@ def test_a_proven_export(run, linked):
     for row in ("nodes", "roles", "weights", "parity", "seconds", "peak memory"):
         assert row in out
     assert "passed 3 cases on" in out
+    assert EXPORT_REPORT.holds(report)  # so that it may be written again
+    assert ONNX.holds(linked / "unet.onnx")
     values = json.loads(report.read_text())
     assert values["parity"]["verdict"] == "passed"
     assert values["target"] == str(linked / "unet.onnx")
@@ -65,6 +71,15 @@ def test_a_proven_export(run, linked):
     assert values["seconds"] >= sum(stage["seconds"] for stage in values["stages"])
     assert values["peak_memory"] > 1e6
     assert ir.load(linked / "unet.onnx").metadata_props["atlas.model"] == "pipeline"
+    assert ir.load(linked / "unet.onnx").metadata_props["atlas.timesteps"] == "[0, 999]"
+    shown = Shown((viewer.load(linked / "unet.onnx"),), values)
+    assert (shown.models[0].standing.text, shown.standing.text) == ("proven", "proven")
+    model = onnx.load(linked / "unet.onnx", "protobuf", load_external_data=False)
+    for node in (node for function in model.functions for node in function.node):
+        node.op_type = "Sub" if node.op_type == "Add" else node.op_type
+    (linked / "unet.onnx").write_bytes(model.SerializeToString())
+    changed = viewer.load(linked / "unet.onnx").standing.text
+    assert changed == "claimed, and the graph was changed since"
 
 
 def test_random_weights_are_said_aloud(run, tmp_path):

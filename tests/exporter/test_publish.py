@@ -74,7 +74,7 @@ def test_someones_checkpoint_is_not_replaced(tmp_path):
 def test_what_is_being_exported_is_not_replaced(tmp_path, tiny_pipeline):
     unet = shutil.copytree(tiny_pipeline / "unet", tmp_path / "unet")
     place = unet / "diffusion_pytorch_model.safetensors"
-    stored = copy_weights(load_source(str(unet)).weights, tmp_path / "c", torch.float32)
+    stored = copy_weights(load_source(str(unet)).weights, tmp_path / "c", "fp32")
     (tmp_path / "c").replace(place)  # even if it came from here
     with pytest.raises(TargetError, match="which is being exported"):
         guard_weights(place.with_suffix(".onnx"), load_source(str(unet)).weights)
@@ -83,7 +83,7 @@ def test_what_is_being_exported_is_not_replaced(tmp_path, tiny_pipeline):
 
 def test_our_own_weights_may_be_replaced(tmp_path):
     weights = load_source("tiny").weights
-    copy_weights(weights, tmp_path / "unet.safetensors", torch.float32)
+    copy_weights(weights, tmp_path / "unet.safetensors", "fp32")
     guard_weights(tmp_path / "unet.onnx", weights)
 
 
@@ -184,7 +184,7 @@ def test_concurrent_runs_never_mix(tmp_path):
 def test_parameters_become_initializers_where_they_lie(tmp_path):
     model = _model()
     file = tmp_path / "sub" / "w.safetensors"
-    spec = TensorSpec("w", torch.float32, (2,), file, offset=16, nbytes=8)
+    spec = TensorSpec("w", ir.DataType.FLOAT, (2,), file, offset=16, nbytes=8)
     attach(model, {"w": spec}, tmp_path, ["w"])
     assert [value.name for value in model.graph.inputs] == ["x"]
     tensor = model.graph.initializers["w"].const_value

@@ -1,6 +1,7 @@
 import json
 import math
 
+import onnx_ir as ir
 import pytest
 import torch
 
@@ -58,8 +59,8 @@ def test_subfolder_and_variant_choose(tmp_path, save_unet):
     save_unet(tmp_path / "prior", dtype=torch.float16, how={"variant": "fp16"})
     plain = load_source(str(tmp_path), subfolder="prior")
     half = load_source(str(tmp_path), subfolder="prior", variant="fp16")
-    assert {spec.dtype for spec in plain.weights.tensors.values()} == {torch.float32}
-    assert {spec.dtype for spec in half.weights.tensors.values()} == {torch.float16}
+    assert {spec.dtype for spec in plain.weights.tensors.values()} == {ir.DataType.FLOAT}
+    assert {spec.dtype for spec in half.weights.tensors.values()} == {ir.DataType.FLOAT16}
     assert half.weights.description == "diffusion_pytorch_model.fp16.safetensors"
 
 

@@ -5,10 +5,12 @@ import shutil
 
 import pytest
 import torch
+from onnx_ir.tensor_adapters import to_torch_dtype
 from safetensors.torch import load_file, save_file
 
 from exporter.errors import CheckpointError
 from exporter.source import load_source
+from exporter.weights.blueprint import Blueprint
 from exporter.weights.checkpoint import Checkpoint, natural_dtype, validate
 from exporter.weights.header import DTYPES, read_header
 from exporter.weights.unet import build_from_config, build_unet, load_unet
@@ -50,7 +52,7 @@ def test_reads_what_safetensors_wrote(folder):
         assert torch.equal(checkpoint.map(name), tensor)
 
 
-@pytest.mark.parametrize("dtype", sorted(set(DTYPES.values()), key=str))
+@pytest.mark.parametrize("dtype", sorted(map(to_torch_dtype, set(DTYPES.values())), key=str))
 def test_every_dtype_round_trips(tmp_path, dtype):
     stored = {"a": torch.tensor([0, 1, 1]).to(dtype), "scalar": torch.ones((), dtype=dtype)}
     stored["empty"] = torch.zeros((0, 3), dtype=dtype)
@@ -234,10 +236,10 @@ def test_natural_dtype_is_the_one_most_bytes_have(tmp_path):
         save_file({"a": torch.ones(99).to(big), "b": torch.ones(1).to(small)}, tmp_path / "x")
         return natural_dtype(Checkpoint.open(tmp_path / "x"))
 
-    assert stored(torch.float16, torch.float32) == torch.float16
-    assert stored(torch.bfloat16, torch.float16) == torch.bfloat16
-    assert stored(torch.float32, torch.float16) == torch.float32
-    assert stored(torch.float64, torch.float16) == torch.float32
+    assert stored(torch.float16, torch.float32) == "fp16"
+    assert stored(torch.bfloat16, torch.float16) == "bf16"
+    assert stored(torch.float32, torch.float16) == "fp32"
+    assert stored(torch.float64, torch.float16) == "fp32"
 
 
 def test_loaded_unet_computes_what_from_pretrained_does(tiny_pipeline, make_unet):
@@ -282,4 +284,4 @@ def test_computed_buffers_survive_an_empty_build(make_unet):
 
 def test_validate_accepts_its_own(tiny_pipeline):
     source = load_source(str(tiny_pipeline))
-    validate(source.weights, build_unet(source))
+    validate(source.weights, Blueprint.of(build_unet(source)))

@@ -8,11 +8,12 @@ from pathlib import Path
 import diffusers
 import pytest
 import torch
+from onnx_ir.tensor_adapters import to_torch_dtype
 from safetensors.torch import load_file
 
 from exporter.errors import TargetError, UsageError
 from exporter.source import load_source
-from exporter.types import TORCH_DTYPES
+from exporter.torch_dtypes import TORCH_DTYPES
 from exporter.weights.checkpoint import Checkpoint
 from exporter.weights.store import (
     can_link,
@@ -25,7 +26,7 @@ from exporter.weights.store import (
 NAME = "diffusion_pytorch_model.safetensors"
 
 
-@pytest.mark.parametrize("dtype", TORCH_DTYPES.values())
+@pytest.mark.parametrize("dtype", TORCH_DTYPES)
 @pytest.mark.parametrize("origin", ["preset", "folder"])
 def test_copy_is_a_safetensors_file(tmp_path, tiny_pipeline, origin, dtype):
     source = load_source("tiny" if origin == "preset" else str(tiny_pipeline))
@@ -33,8 +34,8 @@ def test_copy_is_a_safetensors_file(tmp_path, tiny_pipeline, origin, dtype):
     copied = load_file(tmp_path / NAME)
     assert copied.keys() == source.weights.tensors.keys()
     for name, tensor in copied.items():
-        assert tensor.dtype == dtype
-        assert torch.equal(tensor, source.weights.read(name).to(dtype))
+        assert tensor.dtype == TORCH_DTYPES[dtype]
+        assert torch.equal(tensor, source.weights.read(name).to(TORCH_DTYPES[dtype]))
     assert Checkpoint.open(tmp_path / NAME).tensors == stored.specs
     data = (tmp_path / NAME).read_bytes()
     assert (stored.sha256, stored.nbytes) == (hashlib.sha256(data).hexdigest(), len(data))
@@ -42,7 +43,7 @@ def test_copy_is_a_safetensors_file(tmp_path, tiny_pipeline, origin, dtype):
 
 def test_diffusers_loads_the_copy(tmp_path, tiny_pipeline):
     source = load_source(str(tiny_pipeline))
-    copy_weights(source.weights, tmp_path / NAME, torch.float32)
+    copy_weights(source.weights, tmp_path / NAME, "fp32")
     shutil.copy(tiny_pipeline / "unet" / "config.json", tmp_path)
     loaded = diffusers.UNet2DConditionModel.from_pretrained(tmp_path).state_dict()
     for name, tensor in loaded.items():
@@ -50,7 +51,7 @@ def test_diffusers_loads_the_copy(tmp_path, tiny_pipeline):
 
 
 def test_large_tensors_lie_aligned(tmp_path):
-    stored = copy_weights(load_source("tiny").weights, tmp_path / NAME, torch.float16)
+    stored = copy_weights(load_source("tiny").weights, tmp_path / NAME, "fp16")
     whole = [spec for spec in stored.specs.values() if spec.nbytes % 64 == 0]
     assert len(whole) > len(stored.specs) / 2
     assert all(spec.offset % 64 == 0 for spec in whole)
@@ -59,15 +60,13 @@ def test_large_tensors_lie_aligned(tmp_path):
 def test_order_is_kept(tmp_path):
     weights = load_source("tiny").weights
     order = sorted(weights.tensors, reverse=True)
-    copy_weights(weights, tmp_path / NAME, torch.float32, order=order)
+    copy_weights(weights, tmp_path / NAME, "fp32", order=order)
     assert list(Checkpoint.open(tmp_path / NAME).tensors) == order
 
 
 def test_progress_counts_every_byte(tmp_path):
     seen = []
-    stored = copy_weights(
-        load_source("tiny").weights, tmp_path / NAME, torch.float32, seen.append
-    )
+    stored = copy_weights(load_source("tiny").weights, tmp_path / NAME, "fp32", seen.append)
     assert [event.done for event in seen] == sorted(event.done for event in seen)
     assert (seen[-1].done, seen[-1].total) == (stored.nbytes, stored.nbytes)
 
@@ -77,7 +76,7 @@ def test_full_disk_is_one_line(tmp_path):
     if not full.exists():
         pytest.skip("no /dev/full here")
     with pytest.raises(TargetError, match="No space left on device") as caught:
-        copy_weights(load_source("tiny").weights, full, torch.float32)
+        copy_weights(load_source("tiny").weights, full, "fp32")
     assert "\n" not in str(caught.value)
 
 
@@ -85,7 +84,7 @@ def test_lack_of_room_is_seen_before_writing(tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(TargetError, match="free"):
-        copy_weights(load_source("tiny").weights, tmp_path / NAME, torch.float32)
+        copy_weights(load_source("tiny").weights, tmp_path / NAME, "fp32")
     assert not (tmp_path / NAME).exists()
 
 
@@ -93,7 +92,7 @@ def test_unwritable_target_is_one_line(tmp_path):
     (tmp_path / "taken").mkdir()
     for path in (tmp_path / "taken", tmp_path / "absent" / NAME):
         with pytest.raises(TargetError, match=path.parent.name):
-            copy_weights(load_source("tiny").weights, path, torch.float32)
+            copy_weights(load_source("tiny").weights, path, "fp32")
 
 
 def test_interrupt_passes_through(tmp_path):
@@ -101,7 +100,7 @@ def test_interrupt_passes_through(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        copy_weights(load_source("tiny").weights, tmp_path / NAME, torch.float32, interrupt)
+        copy_weights(load_source("tiny").weights, tmp_path / NAME, "fp32", interrupt)
     assert [
         thread for thread in threading.enumerate() if thread.name.startswith("ThreadPool")
     ] == []
@@ -116,8 +115,8 @@ def folder(tiny_pipeline, tmp_path):
 def test_link_points_into_the_checkpoint(folder, above):
     weights = load_source(str(folder)).weights
     onnx_dir = (folder, *folder.parents)[above]
-    assert can_link(weights, onnx_dir, torch.float32) is None
-    specs = link_weights(weights, onnx_dir, torch.float32)
+    assert can_link(weights, onnx_dir, "fp32") is None
+    specs = link_weights(weights, onnx_dir, "fp32")
     data = (folder / NAME).read_bytes()
     for name, spec in specs.items():
         assert not spec.file.relative_to(onnx_dir.resolve()).is_absolute()
@@ -125,7 +124,7 @@ def test_link_points_into_the_checkpoint(folder, above):
         assert raw == weights.read(name).numpy().tobytes()
 
 
-def refused(weights, onnx_dir, dtype=torch.float32):
+def refused(weights, onnx_dir, dtype="fp32"):
     with pytest.raises(UsageError, match="--weights copy") as caught:
         link_weights(weights, onnx_dir, dtype)
     assert can_link(weights, onnx_dir, dtype) in str(caught.value)
@@ -143,9 +142,7 @@ def test_checkpoint_elsewhere_cannot_be_linked(folder, tmp_path):
 
 
 def test_other_dtype_cannot_be_linked(folder):
-    assert "float32, not float16" in refused(
-        load_source(str(folder)).weights, folder, torch.float16
-    )
+    assert "float32, not float16" in refused(load_source(str(folder)).weights, folder, "fp16")
 
 
 def test_symlink_cannot_be_linked(folder, tmp_path):
@@ -204,7 +201,7 @@ class Watched:
 
 def test_copy_holds_three_tensors_at_most(tmp_path):
     watched = Watched(load_source("tiny-xl").weights)
-    copy_weights(watched, tmp_path / NAME, torch.float16)
+    copy_weights(watched, tmp_path / NAME, "fp16")
     sizes = sorted(spec.nbytes for spec in watched.tensors.values())
     assert watched.peak <= sum(sizes[-3:])
 
@@ -212,26 +209,26 @@ def test_copy_holds_three_tensors_at_most(tmp_path):
 def test_kept_modules_stay_in_fp32(tmp_path):
     weights = load_source("tiny").weights
     kept = ("mid_block", "conv_in")
-    stored = copy_weights(weights, tmp_path / NAME, torch.float16, keep_fp32=kept)
+    stored = copy_weights(weights, tmp_path / NAME, "fp16", keep_fp32=kept)
     copied = load_file(tmp_path / NAME)
     for name, tensor in copied.items():
         wanted = (
             torch.float32 if name.startswith(("mid_block.", "conv_in.")) else torch.float16
         )
-        assert tensor.dtype == wanted == stored.specs[name].dtype
+        assert tensor.dtype == wanted == to_torch_dtype(stored.specs[name].dtype)
         assert torch.equal(tensor, weights.read(name).to(wanted))
 
 
 def test_a_checkpoint_links_only_in_the_types_it_has(tmp_path, tiny_pipeline):
     weights = load_source(str(tiny_pipeline)).weights
-    assert can_link(weights, tiny_pipeline, torch.float32, ("mid_block",)) is None
-    reason = can_link(weights, tiny_pipeline, torch.float16, ("mid_block",))
+    assert can_link(weights, tiny_pipeline, "fp32", ("mid_block",)) is None
+    reason = can_link(weights, tiny_pipeline, "fp16", ("mid_block",))
     assert "stored as float32, not float16" in str(reason)
-    assert can_link(weights, tiny_pipeline, torch.float16, ("",)) is None
+    assert can_link(weights, tiny_pipeline, "fp16", ("",)) is None
 
 
 def test_what_we_wrote_is_known_again(tmp_path, tiny_pipeline):
-    copy_weights(load_source("tiny").weights, tmp_path / NAME, torch.float32)
+    copy_weights(load_source("tiny").weights, tmp_path / NAME, "fp32")
     assert written_by_us(tmp_path / NAME)
     assert not written_by_us(tiny_pipeline / "unet" / NAME)
     (tmp_path / "other.safetensors").write_bytes(b"no header")

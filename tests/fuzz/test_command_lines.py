@@ -12,16 +12,20 @@ from hypothesis import strategies as st
 
 import exporter.cli
 import exporter.parity.cli
+import exporter.profile.cli
 import exporter.sample.cli
 import unet_atlas
 import viewer.cli
 import viewer.replay.cli
+from exporter.terminal import Number
 from tests.fuzz.harness import hold
 from tests.fuzz.strategies import words as any_words
+from viewer.terminal import Whole
 
 MODULES = (
     exporter.cli,
     exporter.parity.cli,
+    exporter.profile.cli,
     exporter.sample.cli,
     viewer.cli,
     viewer.replay.cli,
@@ -43,7 +47,7 @@ def _written(action: argparse.Action) -> bool:
     told = (action.help or "") + str(action.metavar)
     return action.dest in (
         "output", "html", "png", "svg", "graphviz", "tensorboard", "model_explorer", "report",
-        "junit", "markdown", "plot",
+        "junit", "markdown", "plot", "reduce", "annotations",
     ) and "to tint" not in told  # fmt: skip
 
 
@@ -59,7 +63,7 @@ def lines(draw: st.DrawFn, parser: argparse.ArgumentParser) -> list[str]:
         value = st.one_of(st.sampled_from(OUTPUTS if _written(action) else PLACES), words)
         if action.choices:
             value = st.one_of(st.sampled_from(sorted(map(str, action.choices))), words)
-        if action.type in (int, float):
+        if action.type in (int, float) or isinstance(action.type, Number | Whole):
             value = st.one_of(st.integers(-2, 40).map(str), words)
         if action.option_strings:
             made.append(draw(st.sampled_from(action.option_strings)))

@@ -16,7 +16,10 @@ def test_blocks_in_the_order_of_the_data(atlas):
         "time", "conv_in", "down", "down", "mid", "up", "up", "conv_out",
     ]  # fmt: skip
     down = atlas.blocks[2]
-    assert (down.level, down.shape) == (0, ("B", 8, "H", "W"))
+    assert (down.level, down.shape) == (0, ("B", 8, "H/2", "W/2"))  # what it hands on
+    assert [b.shape for b in atlas.blocks[3:]] == [
+        *[("B", 8, "H/2", "W/2")] * 2, *[("B", 8, "H", "W")] * 2, ("B", 4, "H", "W"),
+    ]  # fmt: skip
     assert [part.role for part in down.parts] == ["resnet", "cross_attention", "downsample"]
     assert down.parts[1].attentions == ("self_attention", "cross_attention")
     assert down.parts[0].injects
@@ -96,7 +99,10 @@ def test_weights_are_never_read(atlas, tiny, tmp_path):
     lonely.write_bytes(tiny.read_bytes())
     found = read(lonely)
     assert found.params == atlas.params
-    assert found.missing == ("external data at 'tiny.data' is missing",)
+    assert found.missing == (
+        "That parity passed is claimed, and its weights are not here.",
+        "external data at 'tiny.data' is missing",
+    )
 
 
 def test_payload_is_plain_json(atlas):

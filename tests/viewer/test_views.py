@@ -112,6 +112,9 @@ def test_a_flat_foreign_file(eyes, serve, tmp_path):
         "things that this file does not say"
     )
     expect(page.locator(".map .block")).to_have_count(2)
+    expect(page.locator("#panel")).to_contain_text(
+        "straight across by an unknown number of skips. The time enters an unknown number of "
+    )
     page.locator('.map [aria-label^="down_blocks.0"]').first.click()
     expect(page.locator(".crumbs [aria-current]")).to_have_text("down_blocks.0")
     expect(netron_frame(page).locator(".select.graph-node")).to_contain_text("Conv")

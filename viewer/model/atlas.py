@@ -15,6 +15,7 @@ from viewer.model.flows import with_costs, with_flows
 from viewer.model.groups import grouped
 from viewer.model.rows import node_row, value_row
 from viewer.model.sizes import Nominal
+from viewer.model.standing import Standing, standing
 from viewer.model.tree import Node, Tree
 from viewer.model.unet import Attention, Block, Injection, Skip
 from viewer.numbers import plain_json
@@ -74,8 +75,14 @@ class Atlas:
 
     @property
     def parity(self) -> Mapping[str, Any]:
-        """The exporter's verdict; empty when the file has none."""
-        return _json(self.metadata.get("atlas.parity"))
+        """The exporter's verdict on this file; empty when it has none."""
+        sampler = "sampler." if "atlas.sampler" in self.metadata else ""
+        return _json(self.metadata.get(f"atlas.{sampler}parity"))
+
+    @cached_property
+    def standing(self) -> Standing:
+        """That verdict, held against the file as it is now."""
+        return standing(self.file, self.parity)
 
     @cached_property
     def params(self) -> int:
@@ -125,6 +132,7 @@ class Atlas:
             "metadata": {key: text for key, text in self.metadata.items() if key != hidden},
             "config": dict(self.config),
             "parity": dict(self.parity),
+            "standing": self.standing.to_json(),
             "weights": dict(self.weights),
             "weights_note": self.weights_note,
             "uncounted": self.uncounted,
@@ -237,7 +245,9 @@ def _missing(atlas: Atlas) -> list[str]:
     unknown = sum(1 for value in tree.values if value.shape is None)
     uncounted = atlas.uncounted
     written = atlas.metadata.get("atlas.format")
+    standing = atlas.standing
     said = (
+        (standing.word == "claimed", f"That parity passed is {standing.text}."),
         (written is None, "No atlas.format: this file was not written by our exporter."),
         (written not in (None, "1"), "atlas.format is newer than this viewer knows."),
         (not any(node.role for node in tree.nodes), "No atlas.role: nothing is coloured."),

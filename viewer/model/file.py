@@ -15,7 +15,8 @@ import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
-from viewer.errors import LocationError, ModelError
+from viewer.errors import LocationError, ModelError, cause
+from viewer.model.text import make_legible
 from viewer.model.weightless import without_weights
 
 
@@ -84,6 +85,7 @@ def read(path: Path, max_nodes: int = MAX_NODES) -> ModelFile:
         proto = onnx.ModelProto.FromString(content)
     except DecodeError as error:
         raise ModelError(f"{path} is not an ONNX file", "a binary ModelProto") from error
+    make_legible(proto)
     if not proto.graph.node:
         raise ModelError(f"{path} holds no graph", "an ONNX model with nodes")
     count = len(proto.graph.node) + sum(len(function.node) for function in proto.functions)
@@ -99,7 +101,9 @@ def read(path: Path, max_nodes: int = MAX_NODES) -> ModelFile:
             warnings.simplefilter("ignore")  # of entries that it does not know
             model = ir.from_proto(proto)
     except Exception as error:  # onnx_ir raises many kinds for a malformed graph
-        raise ModelError(f"{path} is malformed ({error})", "a valid ONNX model") from error
+        raise ModelError(
+            f"{path} is malformed ({cause(error)})", "a valid ONNX model"
+        ) from error
     allowed: dict[str, Path] = {}
     refused: dict[str, str] = {}
     for location in sorted(set(_locations(proto))):

@@ -121,6 +121,9 @@ class Recording:
         guidance = run.get("guidance")
         if guidance and isinstance(guidance, int | float):
             parts.append(f"guidance {guidance:g}")
+        changed = ", ".join(map(experiment, self.listed("experiments")))
+        if changed:
+            parts.append(f"with {changed}")
         return ", ".join(part for part in parts if part)
 
     @property
@@ -134,7 +137,7 @@ class Recording:
         return tuple(str(token) for token in _list(rows[row])) if row < len(rows) else ()
 
     def listed(self, key: str) -> Sequence[Mapping[str, Any]]:
-        """``blocks``, ``residuals``, ``injections``, ``skips`` or ``attentions``."""
+        """A list of the metadata, such as ``blocks``; empty where there is none."""
         found = self.metadata.get(key, [])
         return [item for item in found if isinstance(item, dict)] if found else []
 
@@ -200,6 +203,15 @@ _ROLES = {
 
 def _list(found: Any) -> Sequence[Any]:
     return found if isinstance(found, list) else ()
+
+
+def experiment(told: Mapping[str, Any]) -> str:
+    """One item of ``experiments`` as its command line had it: ``skip:3=0``."""
+    what = ":".join(filter(None, (str(told.get("kind", "")), str(told.get("place", "")))))
+    factors = [f"{f:g}" for f in _list(told.get("factors")) if isinstance(f, int | float)]
+    steps = [step for step in _list(told.get("steps")) if isinstance(step, int)]
+    when = "" if steps in ([], [1]) else f"@{'-'.join(map(str, steps))}"
+    return what + ("=" + ",".join(factors) if factors else "") + when
 
 
 def short(module: str) -> str:

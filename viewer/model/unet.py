@@ -41,7 +41,7 @@ class Block:
         kind: ``conv_in``, ``down``, ``mid``, ``up``, ``conv_out``, ``time`` or ``text``.
         nodes: The calls or operators it stands for; the first one is opened by a click.
         level: 0 at full latent resolution.
-        shape: Of the image that it works on.
+        shape: Of the image that it hands on.
         parts: Its pieces, in order.
         params: Number of parameters.
         flops: Floating-point operations at the nominal size.
@@ -216,9 +216,9 @@ def blocks(tree: Tree, found_skips: Sequence[Skip]) -> tuple[Block, ...]:
     found = []
     for kind, role in (("time", "time_embedding"), ("text", "text"), ("conv_in", "conv_in")):
         found += _free(tree, kind, role, inside)
-    for node in sides:
+    for node, following in zip(sides, [*sides[1:], None], strict=True):
         parts = tuple(_part(tree, child, found_skips) for child in _pieces(tree, node))
-        shape = _image_shape(tree, node, parts)
+        shape = _handed_on(tree, node, following)
         found.append(
             Block(
                 node.side, (node.id,), node.level, shape, parts, node.params, node.flops or 0
@@ -282,13 +282,13 @@ def _part(tree: Tree, node: Node, found_skips: Sequence[Skip]) -> Part:
     return Part(node.id, role, kinds, injects, leaving, arriving)
 
 
-def _image_shape(tree: Tree, block: Node, parts: Sequence[Part]) -> Shape | None:
-    """Of the last resnet's output: before the block changes the resolution."""
-    resnets = [tree.nodes[part.node] for part in parts if part.role == "resnet"]
-    candidates = [*resnets[-1:], block]
-    for node in candidates:
-        for value in node.outputs:
-            shape = tree.values[value].shape
-            if shape is not None and len(shape) == 4:
-                return shape
-    return None
+def _handed_on(tree: Tree, block: Node, following: Node | None) -> Shape | None:
+    """Of the image that the next block takes; of the last one's first image."""
+    images = [
+        value
+        for value in block.outputs
+        if (shape := tree.values[value].shape) is not None and len(shape) == 4
+    ]
+    taken = set(following.inputs) if following is not None else set()
+    chosen = [value for value in images if value in taken] or images
+    return tree.values[chosen[0]].shape if chosen else None

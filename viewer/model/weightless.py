@@ -54,12 +54,31 @@ def without_weights(path: Path) -> bytes:
             if path.stat().st_size == 0:
                 raise ModelError(f"{path} is empty", "an .onnx file")
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                _require_binary(path, data[:1])
                 return _rewrite(data, 0, len(data), "Model", path.name.encode())
+    except TruncatedError as error:
+        raise ModelError(f"{path} ends too early", "a whole .onnx", "copy it again") from error
     except OSError as error:
         reason = error.strerror or str(error)
         raise ModelError(f"{path} cannot be opened ({reason})", "an .onnx file") from error
     except (IndexError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not an ONNX file", "a binary ModelProto") from error
+
+
+class TruncatedError(ValueError):
+    """A message is longer than the file."""
+
+
+def _require_binary(path: Path, first: bytes) -> None:
+    """A ModelProto begins with its first field, ``ir_version``; text with anything else."""
+    if (
+        first != b"\x08"
+        and first.isascii()
+        and (first.decode().isprintable() or first.isspace())
+    ):
+        raise ModelError(
+            f"{path} is text, such as JSON or textual protobuf", "a binary ModelProto"
+        )
 
 
 def _varint(data: Buffer, at: int) -> tuple[int, int]:
@@ -109,7 +128,7 @@ def _rewrite(data: Buffer, at: int, end: int, kind: str, own: bytes) -> bytes:
             continue
         length, at = _varint(data, at)
         if at + length > end:
-            raise ValueError("truncated")
+            raise TruncatedError
         content = at
         at += length
         replacement = _replace(data, key >> 3, content, length, kind, own)
@@ -117,7 +136,7 @@ def _rewrite(data: Buffer, at: int, end: int, kind: str, own: bytes) -> bytes:
             out += (data[kept:start], replacement)
             kept = at
     if at != end:
-        raise ValueError("truncated")
+        raise TruncatedError
     out.append(data[kept:end])
     return b"".join(out)
 

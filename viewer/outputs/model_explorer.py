@@ -114,7 +114,7 @@ def _groups(scopes: Scopes) -> dict[str, dict[str, str]]:
         "model": atlas.name,
         "class": atlas.metadata.get("atlas.model.class", ""),
         "parameters": count_text(atlas.params),
-        "parity": str(atlas.parity.get("verdict", "")),
+        "parity": atlas.standing.text,
         "weights": atlas.weights_note,
         "missing": " ".join(atlas.missing),
     }

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import argparse
 import io
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from viewer.disk import make_folder, write_whole
 from viewer.errors import RecordingError
 from viewer.extras import need
 from viewer.model import atlas
 from viewer.model.recording import Recording, read_recording
-from viewer.replay import PLOTS, tensorboard
+from viewer.replay import CONTRAST_PLOTS, PLOTS, tensorboard
 from viewer.replay.condense import condense
+from viewer.replay.contrast import contrast
 from viewer.serve import offline
 from viewer.serve.command import add_page_options, serve
 from viewer.serve.shown import Shown
-from viewer.targets import EVENTS, HTML, PNG, RUN, Target, guard
+from viewer.targets import CONTRAST, EVENTS, HTML, PNG, RUN, Target, guard
 from viewer.terminal import Parser, run, say
 
 _EXAMPLES = """\
@@ -31,6 +34,8 @@ examples:
       every figure as PNG, attention maps of step 12
   python -m viewer.replay run.safetensors --tensorboard runs
       scalars and images for tensorboard --logdir runs
+  python -m viewer.replay plain.safetensors --against cut.safetensors --png plots
+      what differs between two recordings of one model: image, curves, attention
 
 Recordings are made by python -m exporter.sample (docs/RECORDING.md). The map needs the .onnx
 that was recorded: it is looked for beside the recording, see --model.
@@ -55,6 +60,12 @@ def command_line() -> Parser:
     parser.add_argument(
         "--model", type=Path, metavar="unet.onnx", help="the recorded model, for the map"
     )
+    parser.add_argument(
+        "--against",
+        type=Path,
+        metavar="other.safetensors",
+        help="tell what is different in another recording of the model; with --png, --json",
+    )
     add_page_options(parser)
     files = parser.add_argument_group("files instead of a page")
     files.add_argument(
@@ -74,13 +85,28 @@ def command_line() -> Parser:
         metavar="LOGDIR",
         help="scalars and images per step",
     )
+    files.add_argument(
+        "--json",
+        type=Target((CONTRAST,)),
+        metavar="FILE",
+        help="with --against: all differences as numbers",
+    )
     return parser
 
 
 def _run(parser: Parser, options: argparse.Namespace) -> None:
-    inputs = [("the recording", options.recording), ("the model", options.model)]
+    inputs = [
+        ("the recording", options.recording),
+        ("the other recording", options.against),
+        ("the model", options.model),
+    ]
     guard(parser, options, inputs)
     recording = read_recording(options.recording)
+    if options.json and not options.against:
+        raise RecordingError("--json without --against", "another recording to compare with")
+    if options.against:
+        _compare(recording, options)
+        return
     step = _step(options.step, recording)
     path = options.model or _beside(recording)
     guard(parser, options, [("the model", path)])
@@ -90,7 +116,7 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
         write_whole(options.html, offline.replay(condense(recording), model))
         say(f"wrote {options.html}")
     if options.png:
-        count = _write_figures(recording, options.png, step)
+        count = _write_figures(need(*PLOTS).figures(recording, step), options.png)
         say(f"wrote {count} figures to {options.png}")
     if options.tensorboard:
         say(f"wrote {tensorboard.write(recording, options.tensorboard)}")
@@ -118,10 +144,24 @@ def _step(asked: int | None, recording: Recording) -> int:
     return asked - 1
 
 
-def _write_figures(recording: Recording, folder: Path, step: int) -> int:
-    plots, count = need(*PLOTS), 0
+def _compare(recording: Recording, options: argparse.Namespace) -> None:
+    if options.html or options.tensorboard or options.model or options.step:
+        raise RecordingError("--against with a page, a model or a step", "--png or --json")
+    found = contrast(recording, read_recording(options.against))
+    for line in found.summary():
+        say(line)
+    if options.json:
+        write_whole(options.json, json.dumps(found.to_json(), indent=1).encode())
+        say(f"wrote {options.json}")
+    if options.png:
+        count = _write_figures(need(*CONTRAST_PLOTS).figures(found), options.png)
+        say(f"wrote {count} figures to {options.png}")
+
+
+def _write_figures(figures: Iterable[tuple[str, Any]], folder: Path) -> int:
+    count = 0
     make_folder(folder)
-    for name, image in plots.figures(recording, step):
+    for name, image in figures:
         content = io.BytesIO()
         image.save(content, "PNG")
         write_whole(folder / f"{name}.png", content.getvalue())

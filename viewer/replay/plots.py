@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import math
-import textwrap
-import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.figure import Figure
 from PIL import Image
 
 from viewer.model.recording import Array, Quantity, Recording, short
 from viewer.replay.condense import shown_tokens
-from viewer.replay.scales import Kind, Scale, fitted, scale_of
+from viewer.replay.drawing import STYLE, bar, drawn, mosaic, picture, time_axis, titled
+from viewer.replay.scales import Kind, fitted, scale_of
 
-DPI = 100
 TILE, GAP = 72, 4
 """Pixels of one attention map, and between two of them."""
-
-# Names in a recording are text, never TeX.
-_STYLE = {"text.parse_math": False, "font.size": 9, "axes.titlesize": 10}
 
 
 def quantity_figure(recording: Recording, quantity: Quantity) -> Image.Image:
     """Places downwards, steps to the right, one panel a row."""
     steps, rows, places = quantity.values.shape
     scale = scale_of(quantity)
-    with rc_context(_STYLE):
-        figure = _titled(recording, quantity.title, 4 + 3 * rows, 1.8 + 0.18 * max(places, 6))
+    with rc_context(STYLE):
+        figure = titled(recording, quantity.title, 4 + 3 * rows, 1.8 + 0.18 * max(places, 6))
         panels = figure.subplots(1, rows, sharey=True, squeeze=False)[0]
         for row, panel in enumerate(panels):
             panel.imshow(scale.colours(quantity.values[:, row].T), aspect="auto")
             panel.set_title(_row_name(recording, row))
-            _time_axis(panel, recording, steps)
+            time_axis(panel, recording, steps)
         labels = [place.label for place in quantity.places]
         panels[0].set_yticks(range(places), labels, fontsize=8 if places <= 90 else 6)
-        _bar(figure, scale, panels)
-        return _drawn(figure)
+        bar(figure, scale, panels)
+        return drawn(figure)
 
 
 def maps_figure(recording: Recording, step: int, row: int) -> Image.Image | None:
@@ -65,17 +55,17 @@ def maps_figure(recording: Recording, step: int, row: int) -> Image.Image | None
     )
     note = "mean over heads; each map from its own least to its most"
     more = (_row_name(recording, row), note)
-    with rc_context(_STYLE):
-        pixels = _mosaic(tiles, len(tokens), TILE, GAP)
-        figure = _titled(recording, title, 2.4, 1.3, *more, pixels=pixels)
-        panel = _picture(figure, pixels)
+    with rc_context(STYLE):
+        pixels = mosaic(tiles, len(tokens), TILE, GAP)
+        figure = titled(recording, title, 2.4, 1.3, *more, pixels=pixels)
+        panel = picture(figure, pixels)
         middle = (TILE + GAP) * np.arange(max(len(tokens), len(names))) + TILE / 2
         panel.set_xticks(middle[: len(tokens)], [token[:10] for token in tokens])
         panel.set_yticks(middle[: len(names)], names)
         panel.tick_params(
             top=False, labeltop=True, bottom=False, labelbottom=False, left=False
         )
-        return _drawn(figure)
+        return drawn(figure)
 
 
 def film_figure(recording: Recording) -> Image.Image:
@@ -86,15 +76,15 @@ def film_figure(recording: Recording) -> Image.Image:
         what += ", of the image that the scheduler expects"
     columns, tile, gap = min(recording.steps, 10 if named else 8), 128, 26
     frames = [frame(recording, step) for step in range(recording.steps)]
-    with rc_context(_STYLE):
-        pixels = _mosaic(frames, columns, tile, gap)
-        figure = _titled(recording, what, 0.4, 1.0, pixels=pixels)
-        panel = _picture(figure, pixels)
+    with rc_context(STYLE):
+        pixels = mosaic(frames, columns, tile, gap)
+        figure = titled(recording, what, 0.4, 1.0, pixels=pixels)
+        panel = picture(figure, pixels)
         panel.set_axis_off()
         for step, time in enumerate(recording.read("timestep")):
             x, y = step % columns * (tile + gap), step // columns * (tile + gap) + tile + 4
             panel.text(x, y, f"{step + 1}  t = {time:g}", va="top", fontsize=8)
-        return _drawn(figure)
+        return drawn(figure)
 
 
 def frame(recording: Recording, step: int) -> Array:
@@ -121,16 +111,16 @@ def time_figure(recording: Recording) -> Image.Image | None:
         (f"its {vectors.shape[1]} channels (down) over time", vectors.T, "signed"),
         ("cosine between any two times", similarity(vectors), "linear"),
     )
-    with rc_context(_STYLE):
-        figure = _titled(recording, "The time embedding", 10, 6)
+    with rc_context(STYLE):
+        figure = titled(recording, "The time embedding", 10, 6)
         for panel, (title, values, kind) in zip(figure.subplots(1, 2), shown, strict=True):
             scale = fitted(values, kind)
             panel.imshow(scale.colours(values), aspect="auto")
             panel.set_title(title)
             panel.set_yticks([])
-            _time_axis(panel, recording, len(vectors))
-            _bar(figure, scale, panel)
-        return _drawn(figure)
+            time_axis(panel, recording, len(vectors))
+            bar(figure, scale, panel)
+        return drawn(figure)
 
 
 def similarity(vectors: Array) -> Array:
@@ -158,70 +148,6 @@ def figures(recording: Recording, step: int) -> Iterator[tuple[str, Image.Image]
     for name, image in found.items():
         if image is not None:
             yield name, image
-
-
-def _titled(
-    recording: Recording,
-    title: str,
-    width: float,
-    height: float,
-    *more: str,
-    pixels: Any = None,
-) -> Figure:
-    """A page of a size in inches, or of one so much larger than a picture, with a heading."""
-    tall, wide = (0, 0) if pixels is None else pixels.shape[:2]
-    note = ". ".join(filter(None, (recording.title, *more, recording.note)))
-    size = (max(width + wide / DPI, 7.2), height + tall / DPI)
-    figure = Figure(size, DPI, layout="constrained")
-    lines = [title, *textwrap.wrap(note, int(size[0] * 13))]
-    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=10)
-    return figure
-
-
-def _picture(figure: Figure, pixels: Array) -> Any:
-    panel = figure.subplots()
-    panel.imshow(pixels, interpolation="nearest")
-    for spine in panel.spines.values():
-        spine.set_visible(False)
-    return panel
-
-
-def _time_axis(panel: Any, recording: Recording, steps: int) -> None:
-    times = recording.read("timestep")
-    shown = sorted({0, steps - 1})
-    panel.set_xticks(shown, [f"t = {times[at]:g}" for at in shown])
-
-
-def _bar(figure: Figure, scale: Scale, panels: Any) -> None:
-    mappable = ScalarMappable(scale.norm, scale.colormap)
-    bar = figure.colorbar(
-        mappable, ax=panels, location="bottom", shrink=0.6, aspect=40, format="{x:.3g}"
-    )
-    bar.minorticks_off()
-    if scale.kind == "log":
-        bar.set_ticks(sorted({scale.low, math.sqrt(scale.low * scale.high), scale.high}))
-
-
-def _mosaic(tiles: Sequence[Array], columns: int, tile: int, gap: int) -> Array:
-    """Pictures in rows on white, each as large as fits a square of ``tile`` pixels."""
-    rows = math.ceil(len(tiles) / columns)
-    sheet = np.full((rows * (tile + gap), columns * (tile + gap), 3), 255, np.uint8)
-    for at, pixels in enumerate(tiles):
-        height, width = pixels.shape[:2]
-        size = [max(1, round(side * tile / max(height, width))) for side in (width, height)]
-        image = Image.fromarray(np.ascontiguousarray(pixels))
-        drawn = np.asarray(image.resize((size[0], size[1]), Image.Resampling.NEAREST))
-        y, x = at // columns * (tile + gap), at % columns * (tile + gap)
-        sheet[y : y + size[1], x : x + size[0]] = drawn
-    return sheet
-
-
-def _drawn(figure: Figure) -> Image.Image:
-    canvas = FigureCanvasAgg(figure)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a token may be of any script
-        canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _row_name(recording: Recording, row: int) -> str:

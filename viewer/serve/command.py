@@ -9,7 +9,7 @@ from viewer.serve import netron
 from viewer.serve.sampling import Sampler
 from viewer.serve.server import Server
 from viewer.serve.shown import Shown
-from viewer.terminal import say
+from viewer.terminal import Whole, say
 
 
 def add_page_options(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +18,9 @@ def add_page_options(parser: argparse.ArgumentParser) -> None:
     page.add_argument(
         "--host", default="127.0.0.1", help="address to serve on (default: %(default)s)"
     )
-    page.add_argument("--port", type=int, default=0, help="port (default: any free one)")
+    page.add_argument(
+        "--port", type=Whole(0, 65535), default=0, help="port (default: any free one)"
+    )
     page.add_argument("--no-browser", action="store_true", help="do not open a browser")
 
 

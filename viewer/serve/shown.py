@@ -12,6 +12,7 @@ from viewer.errors import RecordingError
 from viewer.model.atlas import Atlas
 from viewer.model.compare import compare
 from viewer.model.recording import Recording
+from viewer.model.standing import Standing, standing
 
 NETRON_LIMIT = 5_000
 """Netron is not asked to lay out more operators than this at once: it would not come back."""
@@ -63,8 +64,21 @@ class Shown:
             }
             for model in self.models
         ]
-        recording = self.recording is not None
-        return {"models": models, "report": dict(self.report), "recording": recording, **more}
+        return {
+            "models": models,
+            "report": dict(self.report),
+            "standing": self.standing.to_json(),
+            "recording": self.recording is not None,
+            **more,
+        }
+
+    @cached_property
+    def standing(self) -> Standing:
+        """Of the report's verdict on the first model."""
+        verdict = self.report.get("parity")
+        if not isinstance(verdict, Mapping):
+            return Standing()
+        return standing(self.models[0].file, verdict)
 
 
 def _dump(value: Any) -> bytes:

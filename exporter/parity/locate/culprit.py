@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
+from exporter.parity.locate.departure import Departure
 from exporter.parity.locate.finding import Finding, Operand
-from exporter.parity.locate.match import Match, Reference
+from exporter.parity.locate.match import DEPARTS, Match, Reference, comparable, distance
 from exporter.parity.locate.parameters import wrong_parameters
 from exporter.parity.subject import Subject
 from exporter.runtime.inlined import Inlined, is_data
@@ -81,7 +82,9 @@ class Region:
         )
 
 
-def first_wrong(region: Region, references: Sequence[Reference], subject: Subject) -> Finding:
+def first_wrong(
+    region: Region, references: Sequence[Reference], subject: Subject
+) -> Departure:
     """Name the first wrong operator.
 
     The first non-finite value where there is one; else the first constant that is not
@@ -100,12 +103,12 @@ def first_wrong(region: Region, references: Sequence[Reference], subject: Subjec
     if node is None and wrong is not None:
         node, evidence = wrong
     if node is None:
-        node = _first_with_counterpart(region, references) or region.last.producer()
+        node = next(_with_counterpart(region, references), region.last.producer())
     assert node is not None  # a node made the wrong value
     value = next((v for v in node.outputs if v in region.matches), region.last)
     match, origin = region.matches[value], region.flat.origins.get(node)
     module, leading = region.flat.module(node), region.upto(node)
-    return Finding(
+    finding = Finding(
         module=module,
         block=_block(module),
         role=origin.role if origin else "",
@@ -120,9 +123,51 @@ def first_wrong(region: Region, references: Sequence[Reference], subject: Subjec
         region=tuple(f"{n.op_type} {n.name}" for n in leading) if len(leading) > 1 else (),
         operands=_operands(node, region.values) if overflowed is not None else (),
     )
+    known = overflowed is not None or wrong is not None
+    begin = frozenset(v for v in node.inputs if v is not None) if known else region.right
+    end, reference = _judgeable(node, region, references)
+    return Departure(region.flat, begin, end, reference, finding)
 
 
-def stopped(flat: Inlined, message: str) -> Finding | None:
+def _judgeable(
+    node: ir.Node, region: Region, references: Sequence[Reference]
+) -> tuple[ir.Value, Reference]:
+    """The first wrong value from a node on that PyTorch computes too, and what it is there."""
+    after = {node}
+    for candidate in region.alive:
+        if any(v is not None and v.producer() in after for v in candidate.inputs):
+            after.add(candidate)
+    for candidate in _with_counterpart(region, references):
+        if candidate not in after:
+            continue
+        for value in candidate.outputs:
+            reference = _counterpart(candidate, value, region, references)
+            if reference is not None:
+                return value, reference
+    return region.last, region.matches[region.last].reference
+
+
+def _counterpart(
+    node: ir.Node, value: ir.Value, region: Region, references: Sequence[Reference]
+) -> Reference | None:
+    """What PyTorch returns by the same call or line; the nearest that it is not."""
+    origin, ours = region.flat.origins.get(node), region.values.get(value)
+    if origin is None or ours is None:
+        return None
+    names = COUNTERPARTS.get(node.op_type, ())
+    there = [
+        made
+        for made in references
+        if made.module == origin.module
+        and comparable(ours, made.value)
+        and Match(made, distance(ours, made.value)).floors > DEPARTS
+    ]
+    same = [made for made in there if made.operation in names]
+    same = same or [made for made in there if origin.source in made.sources]
+    return min(same, key=lambda made: distance(ours, made.value), default=None)
+
+
+def stopped(flat: Inlined, message: str) -> Departure | None:
     """The node at which ONNX Runtime gave up, if its message names one of the file.
 
     Args:
@@ -134,7 +179,7 @@ def stopped(flat: Inlined, message: str) -> Finding | None:
     if node is None:
         return None
     origin, module = flat.origins.get(node), flat.module(node)
-    return Finding(
+    finding = Finding(
         module=module,
         block=_block(module),
         role=origin.role if origin else "",
@@ -147,6 +192,8 @@ def stopped(flat: Inlined, message: str) -> Finding | None:
         floors=math.inf,
         evidence=(message,),
     )
+    begin = frozenset(value for value in node.inputs if value is not None)
+    return Departure(flat, begin, node.outputs[0], None, finding)
 
 
 def _first_wrong_parameter(
@@ -216,8 +263,8 @@ def _operands(node: ir.Node, values: Mapping[ir.Value, Array]) -> tuple[Operand,
     return tuple(found)
 
 
-def _first_with_counterpart(region: Region, references: Sequence[Reference]) -> ir.Node | None:
-    """The first node that PyTorch has too: an intermediate of its operators proves nothing.
+def _with_counterpart(region: Region, references: Sequence[Reference]) -> Iterator[ir.Node]:
+    """Nodes that PyTorch has too, in order: an intermediate of its operators proves nothing.
 
     A node has a counterpart if its module makes the same call, or if it is the last of those
     that come from one line.
@@ -230,9 +277,9 @@ def _first_with_counterpart(region: Region, references: Sequence[Reference]) -> 
         if origin is None:
             continue
         if any((origin.module, name) in called for name in COUNTERPARTS.get(node.op_type, ())):
-            return node
+            yield node
+            continue
         users = [user for value in node.outputs for user in value.consumers()]
         last = all(flat.origins.get(user) != origin for user in users)
         if last and (not origin.source or (origin.module, origin.source) in lines):
-            return node
-    return None
+            yield node

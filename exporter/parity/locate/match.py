@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from exporter.runtime.session import Array
+
+DEPARTS = 8.0
+"""Noise floors beyond which a value departs. Two honest backends are 1 to 2 apart."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,40 @@ def distance(ours: Array, theirs: Array) -> float:
     if ours.size != theirs.size:
         theirs = theirs[:1]
     return min((_rms(ours, layout) for layout in _layouts(ours, theirs)), default=math.inf)
+
+
+def arranged(ours: Array, theirs: Array) -> Array:
+    """``theirs`` in ``ours``'s shape, its axes in the order that the shape tells.
+
+    What is wrong need not be near the right layout. Axes that ``ours`` has merged must
+    lie beside one another; of what is left the order nearest to PyTorch's is taken. Where no
+    order fits, the nearest in value.
+    """
+    if ours.size != theirs.size:
+        theirs = theirs[:1]
+    squeezed = theirs.squeeze()
+    wanted = tuple(size for size in ours.shape if size > 1)
+    orders = itertools.permutations(range(squeezed.ndim)) if squeezed.ndim <= 4 else ()
+    fitting = [o for o in orders if _merges([squeezed.shape[axis] for axis in o], wanted)]
+    if not fitting:
+        return min(_layouts(ours, theirs), key=lambda layout: _rms(ours, layout))
+    return squeezed.transpose(min(fitting, key=_inversions)).reshape(ours.shape)
+
+
+def _merges(sizes: Sequence[int], wanted: Sequence[int]) -> bool:
+    """Whether neighbours among some sizes multiply to others."""
+    left = list(sizes)
+    for size in wanted:
+        product = 1
+        while product < size and left:
+            product *= left.pop(0)
+        if product != size:
+            return False
+    return not left
+
+
+def _inversions(order: Sequence[int]) -> int:
+    return sum(a > b for a, b in itertools.combinations(order, 2))
 
 
 def _layouts(ours: Array, theirs: Array) -> Iterator[Array]:

@@ -11,7 +11,8 @@ from exporter.call import call
 from exporter.parity.ask import precisions
 from exporter.parity.locate.hooks import Call, hooked
 from exporter.parity.locate.match import Reference
-from exporter.types import TORCH_DTYPES, Dtype
+from exporter.torch_dtypes import TORCH_DTYPES
+from exporter.types import Dtype
 
 
 def collect(

@@ -24,8 +24,9 @@ from exporter.parity.ask import loaded
 from exporter.parity.cases import ParityCase
 from exporter.parity.count import Count
 from exporter.parity.locate.culprit import Region, first_wrong, stopped
+from exporter.parity.locate.departure import Departure
 from exporter.parity.locate.finding import Finding, Location
-from exporter.parity.locate.match import Match, Reference, comparable, distance
+from exporter.parity.locate.match import DEPARTS, Match, Reference, comparable, distance
 from exporter.parity.locate.overflow import keep_in_fp32
 from exporter.parity.locate.ranges import overflows
 from exporter.parity.locate.references import collect
@@ -36,9 +37,6 @@ from exporter.runtime.memory import give_back, peak_memory
 from exporter.runtime.session import Array, open_session
 from exporter.types import OnProgress, quiet
 from exporter.weights.unet import build_unet
-
-DEPARTS = 8.0
-"""Noise floors beyond which a value departs. Two honest backends are 1 to 2 apart."""
 
 
 def locate(
@@ -64,10 +62,23 @@ def locate(
         ProviderError: If the provider cannot be had.
         UsageError: If the file cannot be loaded.
     """
+    return search(onnx_path, subject, case, on_progress=on_progress)[0]
+
+
+def search(
+    onnx_path: Path,
+    subject: Subject,
+    case: ParityCase,
+    *,
+    on_progress: OnProgress = quiet,
+) -> tuple[Location, Departure | None]:
+    """As ``locate``, and the part of the graph that departs; None where none was found."""
     start = time.perf_counter()
-    found = _Search(onnx_path, subject, subject.inputs(case), on_progress).run()
+    found = _Search(onnx_path, subject, subject.inputs(case), on_progress)
+    location = found.run()
     seconds = time.perf_counter() - start
-    return replace(found, case=case.name, seconds=seconds, peak_memory=peak_memory())
+    told = replace(location, case=case.name, seconds=seconds, peak_memory=peak_memory())
+    return told, found.departure
 
 
 class _Search:
@@ -83,6 +94,7 @@ class _Search:
         self.sessions = self.compared = 0
         self.right: set[ir.Value] = set()
         self.matches: dict[ir.Value, Match] = {}
+        self.departure: Departure | None = None
         unet = build_unet(subject.source)
         self.modules = frozenset(path for path, _ in unet.named_modules())
         self.blocks = frozenset(
@@ -101,15 +113,16 @@ class _Search:
         try:
             values = self._values(flat, {v for made in exits.values() for v in made})
         except ParityError as error:  # it computes nothing that could be compared
-            finding, message = stopped(flat, str(error)), str(error)
-            return Location("", finding, self.sessions, 0, note="" if finding else message)
+            self.departure = stopped(flat, str(error))
+            note = "" if self.departure else str(error)
+            return Location("", self._finding, self.sessions, 0, note=note)
         departed, unmatched = self._compare(exits, values, references)
         self._step()
         overflow = self._overflow(flat)
         if overflow is not None:
-            finding = self._overflowed(flat, overflow)
+            self.departure = self._overflowed(flat, overflow)
             keep = keep_in_fp32(self.subject.source, self.inputs)
-            return Location("", finding, self.sessions, self.compared, unmatched, keep)
+            return Location("", self._finding, self.sessions, self.compared, unmatched, keep)
         note = "" if flat.origins else "no node of this file says where it comes from"
         if not departed:
             runtime = self._plain_departs(flat, values)
@@ -117,8 +130,12 @@ class _Search:
                 "", None, self.sessions, self.compared, unmatched, runtime=runtime, note=note
             )
         first = min(departed, key=lambda value: flat.order[_producer(value)])
-        finding = self._operator(flat, first)
-        return Location("", finding, self.sessions, self.compared, unmatched, note=note)
+        self.departure = self._operator(flat, first)
+        return Location("", self._finding, self.sessions, self.compared, unmatched, note=note)
+
+    @property
+    def _finding(self) -> Finding | None:
+        return self.departure.finding if self.departure else None
 
     def _ask(self, outputs: Collection[str], calls: Collection[str] = ()) -> list[Reference]:
         with loaded(self.subject) as unet:
@@ -181,7 +198,7 @@ class _Search:
             )
         return list(found)
 
-    def _operator(self, flat: Inlined, last: ir.Value) -> Finding:
+    def _operator(self, flat: Inlined, last: ir.Value) -> Departure:
         region = sorted(self._region(last), key=flat.order.__getitem__)
         touched = {flat.module(node) for node in region}
         touched |= {parent(path) for path in touched}
@@ -210,7 +227,7 @@ class _Search:
             return None
         return next(n for n in flat.nodes for v in n.outputs if v.name == found.value)
 
-    def _overflowed(self, flat: Inlined, node: ir.Node) -> Finding:
+    def _overflowed(self, flat: Inlined, node: ir.Node) -> Departure:
         module = flat.module(node)
         near = {module, parent(module)}
         asked = {m for m in self.modules if m in near or parent(m) in near - {""}}

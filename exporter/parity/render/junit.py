@@ -5,12 +5,12 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 from exporter.parity.outcome import Outcome
-from exporter.parity.render.words import drift, located
+from exporter.parity.render.words import drift, searched
 
 
 def junit(outcome: Outcome) -> str:
     """What CI systems read as test results; the search's findings are in each failure."""
-    found = list(located(outcome.location)) if outcome.location else []
+    found = list(searched(outcome))
     failed = sum(not result.passed for result in outcome.report.cases)
     failed += sum(not run.passed for run in outcome.trajectories)
     suite = ElementTree.Element(

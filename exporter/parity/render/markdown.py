@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from exporter.parity.outcome import Outcome
-from exporter.parity.render.words import HEADER, drift, facts, failures, located, row
+from exporter.parity.render.words import HEADER, drift, facts, failures, row, searched
 
 
 def markdown(outcome: Outcome) -> str:
@@ -17,8 +17,7 @@ def markdown(outcome: Outcome) -> str:
     lines.append("")
     lines += [f"- {_escape(line)}" for line in failures(outcome)]
     lines += [f"- {_escape(drift(run))}" for run in outcome.trajectories]
-    if outcome.location is not None:
-        lines += [f"- {_escape(line)}" for line in located(outcome.location)]
+    lines += [f"- {_escape(line)}" for line in searched(outcome)]
     lines += ["", "<details><summary>Taken with</summary>", "", "| | |", "|---|---|"]
     lines += [_line(fact) for fact in facts(outcome)]
     lines += ["", "</details>", ""]

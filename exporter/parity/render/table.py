@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from exporter.parity.outcome import Outcome
-from exporter.parity.render.words import HEADER, drift, facts, failures, located, row
+from exporter.parity.render.words import HEADER, drift, facts, failures, row, searched
 
 
 def table(outcome: Outcome) -> RenderableType:
@@ -24,8 +24,7 @@ def table(outcome: Outcome) -> RenderableType:
     lines: list[RenderableType] = [cases, about]
     lines += [Text(line, style="red") for line in failures(outcome)]
     lines += [Text(drift(run)) for run in outcome.trajectories]
-    if outcome.location is not None:
-        lines += [Text(line) for line in located(outcome.location)]
+    lines += [Text(line) for line in searched(outcome)]
     lines.append(
         Text(f"parity {outcome.verdict}", style="green" if outcome.passed else "bold red")
     )

@@ -60,7 +60,8 @@ def facts(outcome: Outcome) -> Iterator[tuple[str, str]]:
         f"peak {report.peak_memory / 1e9:.2f} GB, "
         f"{report.torch_peak_memory / 1e9:.2f} GB when PyTorch had finished",
     )
-    yield "time", f"{outcome.seconds:.1f} s"
+    parts = f" ({report.times})" if report.times else ""
+    yield "time", f"{outcome.seconds:.1f} s{parts}"
     for reason in report.skipped:
         yield "skipped", reason
     yield "not seen", "; ".join(report.unseen)
@@ -82,6 +83,14 @@ def drift(run: Trajectory) -> str:
         f"{run.scheduler}: relative drift {run.end.rel_l2:.1e} after {len(run.steps)} steps "
         f"(guidance {run.guidance:g}){floor}, {'passed' if run.passed else 'failed'}"
     )
+
+
+def searched(outcome: Outcome) -> Iterator[str]:
+    """What a search found, and what was left by a reduction; a few lines, if any."""
+    if outcome.location is not None:
+        yield from located(outcome.location)
+    if outcome.reduction is not None:
+        yield str(outcome.reduction)
 
 
 def located(location: Location) -> Iterator[str]:

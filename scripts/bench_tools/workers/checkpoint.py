@@ -12,8 +12,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from exporter.weights.random import RandomWeights
 from exporter.weights.store import copy_weights
 from exporter.weights.unet import build_from_config
@@ -28,7 +26,7 @@ def main(preset: str, changes: str, folder: str) -> None:
     (target / "config.json").write_text(json.dumps(config, indent=2))
     weights = RandomWeights(build_from_config(config["_class_name"], config))
     path = target / "diffusion_pytorch_model.safetensors"
-    stored = copy_weights(weights, path, torch.float32)
+    stored = copy_weights(weights, path, "fp32")
     sys.stdout.write(json.dumps({"bytes": stored.nbytes}) + "\n")
 
 

@@ -25,7 +25,8 @@ from bench_tools.workers.reference import as_arguments
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
 from exporter.source import load_source
-from exporter.types import TORCH_DTYPES, Source
+from exporter.torch_dtypes import TORCH_DTYPES
+from exporter.types import Source
 from exporter.weights.unet import load_unet
 
 PATIENCE = 10.0

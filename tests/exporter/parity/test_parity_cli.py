@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 
 from exporter.parity.cli import main
 from exporter.pipeline import export
+from exporter.targets import JUNIT, MARKDOWN, PARITY_REPORT, SVG
 from exporter.types import ExportRequest
 from tests.exporter.parity import faults
 
@@ -46,12 +47,18 @@ def test_a_proven_file_exits_0_and_reports(
     report = json.loads((tmp_path / "x.json").read_text())
     SCHEMA.validate(report)
     assert report["passed"] is True
+    times = report["parity"]["times"]
+    assert all(times[part] > 0 for part in ("loading", "torch", "higher", "session", "run"))
+    assert times["ranges"] == 0  # no half type
+    assert sum(times.values()) < report["seconds"]
     assert [run["scheduler"] for run in report["trajectories"]] == ["euler", "ddim"]
     suite = ElementTree.parse(tmp_path / "x.xml").getroot()[0]
     assert suite.attrib["failures"] == "0"
     assert [case.attrib["classname"] for case in suite] == ["parity", *["trajectory"] * 2]
     assert "passed ✅" in (tmp_path / "x.md").read_text()
-    assert (tmp_path / "x.svg").read_text().startswith("<?xml")
+    kinds = {"json": PARITY_REPORT, "xml": JUNIT, "md": MARKDOWN, "svg": SVG}
+    for suffix, kind in kinds.items():
+        assert kind.holds(tmp_path / f"x.{suffix}")  # so that it may be written again
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 

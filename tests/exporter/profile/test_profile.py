@@ -11,6 +11,7 @@ from exporter.errors import ParityError, UsageError
 from exporter.profile import cli, run
 from exporter.profile.report import ProfileReport, profile
 from exporter.runtime.inlined import load_inlined
+from exporter.targets import PROFILE
 
 SIZES = {"B": 1, "H": 9, "W": 16, "S": 7, "T": 1}
 
@@ -103,6 +104,7 @@ def test_the_command_writes_what_it_says(
     case = ["--case", "B1H8W8S4", "--runs", "1", "--provider", "cpu", "--quiet"]
     assert cli.main([str(file), *case, "--report", str(target)]) == 0
     written = json.loads(target.read_text())
+    assert PROFILE.holds(target)  # so that it may be written again
     assert written["format"] == 1
     assert written["attributed"] >= 0.95
     assert written["kernels"][0]["modules"]

@@ -26,6 +26,7 @@ from exporter.sample.plan import RecordRequest, make_plan
 from exporter.sample.record import record
 from exporter.sample.recording import Recording
 from exporter.source import load_source
+from exporter.targets import RECORDING
 from tests.exporter.sample.probe import listening
 from tests.exporter.sample.tinysd import STEPS, Read, read
 from tests.floors import Floors
@@ -314,6 +315,7 @@ class TestCommandLine:
         assert "SEEDED RANDOM" in printed
         assert "the same bit for bit" in printed
         assert read(target).tensors["latents"].shape == (3, 4, 8, 12)
+        assert RECORDING.holds(target)  # so that it may be written again
 
     def test_errors_are_one_line(self, folded: Path, tmp_path: Path, capsys: Any) -> None:
         assert main([str(folded), str(tmp_path / "run.txt")]) == 2

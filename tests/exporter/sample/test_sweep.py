@@ -14,6 +14,7 @@ from exporter.errors import UsageError
 from exporter.parity.precision import ComputeIn
 from exporter.sample.plan import RecordRequest
 from exporter.sample.sweep import sweep
+from exporter.targets import RECORDING
 from tests.floors import Floors
 
 
@@ -23,6 +24,7 @@ def test_embedding_and_injections(
     target = tmp_path / "time.safetensors"
     report = sweep(RecordRequest(folded, target), 5)
     assert (report.timesteps, report.injections) == (5, 11)
+    assert RECORDING.holds(target)  # so that it may be written again
     found, unet = load_file(target), make_unet()
     times = torch.linspace(0, 999, 5)
     np.testing.assert_array_equal(found["timestep"], times)

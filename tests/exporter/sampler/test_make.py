@@ -21,6 +21,7 @@ from exporter.runtime.session import open_session
 from exporter.sampler.make import make_sampler
 from exporter.sampler.plan import SamplerRequest
 from exporter.sampler.proof import Case, make_setup, prove
+from exporter.targets import EXPORT_REPORT, ONNX
 
 ROOT = Path(__file__).parents[3]
 
@@ -171,6 +172,8 @@ def test_the_command_line_makes_and_proves_it(
     assert json.loads(props["atlas.sampler"])["scheduler"] == "EulerDiscreteScheduler"
     assert json.loads(props["atlas.sampler.parity"])["verdict"] == "passed"
     assert json.loads(report.read_text())["parity"]["verdict"] == "passed"
+    assert EXPORT_REPORT.holds(report)  # so that it may be written again
+    assert ONNX.holds(target)
     assert main([str(tmp_path / "x.onnx"), "--from", str(target), "--sampler", "ddim"]) == 2
     assert "is a sampler" in capsys.readouterr().err
     assert sorted(p.name for p in tmp_path.iterdir()) == [

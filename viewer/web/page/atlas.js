@@ -60,6 +60,13 @@ export class Atlas {
     return [id, ...this.ancestors(id).reverse()].find((one) => set.has(one)) ?? null;
   }
 
+  // Whether a node holds operators whose cost is unknown.
+  hides(id) {
+    return this.inside(id).some(
+      (one) => this.nodes[one].children.length === 0 && this.nodes[one].flops === undefined,
+    );
+  }
+
   inside(id) {
     return [id, ...this.nodes[id].children.flatMap((child) => this.inside(child))];
   }

@@ -1,7 +1,7 @@
 // What differs between two models, side by side; every row leads to the node in its model.
 
 import { el } from "./dom.js";
-import { compact, flopsText, plural } from "./numbers.js";
+import { compact, flopsBound, plural } from "./numbers.js";
 import { roleClass } from "./roles.js";
 
 const STATUS = { only_a: "only in A", only_b: "only in B", changed: "changed" };
@@ -39,7 +39,7 @@ export function comparePanel(app) {
       "tr",
       {},
       el("th", { scope: "row" }, name),
-      values.map((value) => el("td", { class: "number" }, text(value))),
+      values.map((value, at) => el("td", { class: "number" }, text(value, at))),
     );
   return [
     el("h2", {}, "Compare"),
@@ -67,7 +67,7 @@ export function comparePanel(app) {
         "tbody",
         {},
         total("parameters", params, (value) => compact(value)),
-        total("a step", flops, flopsText),
+        total("a step", flops, (value, at) => flopsBound(value, atlases[at].uncounted)),
         Object.entries(comparison.config).map(([key, values]) =>
           el(
             "tr",

@@ -1,6 +1,7 @@
 // The parts of the page that stay: bar, columns, theme, keys.
 
 import { el, recall, remember, swap } from "./dom.js";
+import { look } from "./parity.js";
 import { searchBox } from "./search.js";
 
 // Lays the page out; returns its parts by name.
@@ -99,7 +100,7 @@ const SERVED_EXPORTS = [
 export function fillBar(app) {
   const { parts, state } = app;
   const choices = (pairs) => pairs.map(([value, name]) => el("option", { value }, name));
-  const { verdict } = app.atlases[0].parity;
+  const { standing } = app.atlases[0];
   parts.theme = el(
     "select",
     { "aria-label": "Colours", onchange: (event) => applyTheme(app, event.target.value) },
@@ -143,16 +144,16 @@ export function fillBar(app) {
       { class: "models" },
       app.atlases.map((one, at) => model(app, one, at)),
     ),
-    verdict
+    standing.word
       ? el(
           "button",
           {
             type: "button",
-            class: `verdict ${verdict === "passed" || verdict === "skipped" ? verdict : "failed"}`,
-            title: "Parity with PyTorch",
+            class: `verdict ${look(standing)}`,
+            title: `Parity with PyTorch: ${standing.text}`,
             onclick: () => state.set({ tab: "parity" }),
           },
-          `parity ${verdict}`,
+          `parity ${standing.word}`,
         )
       : null,
     app.atlases.some((one) => one.weights_note)

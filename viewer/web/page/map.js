@@ -3,7 +3,7 @@
 import { drawBlock, drawSmall } from "./boxes.js";
 import { svg } from "./dom.js";
 import { BOX, layout, TOP, WIDTH } from "./layout.js";
-import { compact, flopsText } from "./numbers.js";
+import { compact, flopsBound, told } from "./numbers.js";
 import { buses, drawSkips, flow } from "./wires.js";
 
 // Draws the map. `pick(node, open)` is called on a click, `hover(node, element)` on a visit.
@@ -13,7 +13,7 @@ export function drawMap(atlas, options) {
     class: "map",
     viewBox: `0 0 ${plan.width} ${plan.height}`,
     role: "group",
-    "aria-label": `Map of ${atlas.name}: ${atlas.blocks.length} blocks, ${atlas.skips.length} skip connections`,
+    "aria-label": `Map of ${atlas.name}: ${atlas.blocks.length} blocks, ${told(atlas, atlas.skips.length, "skip connection")}`,
   });
   root.append(
     arrowheads(),
@@ -82,7 +82,7 @@ function summary(atlas, plan) {
   const { batch, height, width, tokens } = atlas.nominal;
   const lines = [
     `${compact(atlas.params)} parameters`,
-    `${atlas.uncounted > 0 ? "at least " : ""}${flopsText(atlas.flops)} a step at B=${batch}, H=${height}, W=${width}, S=${tokens}`,
+    `${flopsBound(atlas.flops, atlas.uncounted)} a step at B=${batch}, H=${height}, W=${width}, S=${tokens}`,
   ];
   return svg(
     "g",

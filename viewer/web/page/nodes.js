@@ -1,7 +1,7 @@
 // A node as a button, and what is known about it: shared by every panel.
 
 import { el, prose } from "./dom.js";
-import { compact, flopsText, shapeText, share } from "./numbers.js";
+import { compact, flopsBound, shapeText, share } from "./numbers.js";
 import { roleClass, roleLabel } from "./roles.js";
 
 // Every sentence is backed by nodes one can click: this is that click.
@@ -61,13 +61,17 @@ function place(node) {
     .join(", ");
 }
 
-function costs(app, node) {
+function costs(app, id) {
   const { atlas } = app;
+  const node = atlas.nodes[id];
   return [
     node.params > 0 &&
       row("Parameters", `${compact(node.params)} (${share(node.params, atlas.params)})`),
     node.flops > 0 &&
-      row("FLOPs", `${flopsText(node.flops)} (${share(node.flops, atlas.flops)})`),
+      row(
+        "FLOPs",
+        `${flopsBound(node.flops, atlas.hides(id))} (${share(node.flops, atlas.flops)})`,
+      ),
   ];
 }
 
@@ -99,7 +103,7 @@ export function about(app, id) {
       row("In", values(app, node.in, node.weights)),
       row("Out", values(app, node.out)),
       attributes.length > 0 && row("Attributes", attributes.join(", ")),
-      costs(app, node),
+      costs(app, id),
       code("Source", node.source),
     ),
     node.doc ? el("div", { class: "doc" }, prose(node.doc)) : null,

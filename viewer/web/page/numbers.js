@@ -84,6 +84,17 @@ export function plural(count, noun) {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }
 
+// A count that a file without annotations does not tell, though it may hold such things.
+export function told(atlas, count, noun) {
+  const sure = count > 0 || "atlas.format" in atlas.metadata;
+  return sure ? plural(count, noun) : `an unknown number of ${noun}s`;
+}
+
+// The operations of a node or model; a lower bound where some operators are not counted.
+export function flopsBound(flops, uncounted) {
+  return `${uncounted ? "at least " : ""}${flopsText(flops)}`;
+}
+
 export function small(value) {
   return value === 0 ? "0" : Number(value).toExponential(1);
 }

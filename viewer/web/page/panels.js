@@ -1,7 +1,7 @@
 // What is read beside the map: how the mechanism works, and the shapes down and up the U.
 
 import { el } from "./dom.js";
-import { compact, plural, shapeText, share } from "./numbers.js";
+import { compact, plural, shapeText, share, told } from "./numbers.js";
 import { roleLabel } from "./roles.js";
 import { about, link, shapeOf } from "./nodes.js";
 import { attentionFigure, timeFigure } from "./figures.js";
@@ -30,7 +30,7 @@ export function aboutPanel(app) {
       "p",
       {},
       `A ${atlas.class || "model"} with ${compact(atlas.params)} parameters. The image goes down the left side of the U, across the bottom and up the right side; `,
-      `${plural(atlas.skips.length, "skip")} carry detail straight across. The time enters ${plural(atlas.injections.length, "resnet")}, the text ${plural(crossing, "cross-attention")}.`,
+      `Detail is carried straight across by ${told(atlas, atlas.skips.length, "skip")}. The time enters ${told(atlas, atlas.injections.length, "resnet")}, the text ${told(atlas, crossing, "cross-attention")}.`,
     ),
     el(
       "div",
@@ -279,14 +279,7 @@ export function shapesPanel(app) {
       block.nodes.length === 1
         ? null
         : block.kind.replace("time", "time embedding").replace("_", " ");
-    const head = row(
-      app,
-      block.nodes[0],
-      block,
-      "block-row",
-      whole,
-      atlas.outShape(block.nodes.at(-1)),
-    );
+    const head = row(app, block.nodes[0], block, "block-row", whole, block.shape);
     const parts = block.parts.map((part) =>
       row(app, part.node, atlas.nodes[part.node], "part-row", null, atlas.outShape(part.node)),
     );

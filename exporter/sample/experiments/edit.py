@@ -1,0 +1,96 @@
+"""What every experiment is made of: edits of a copy, and what each is fed at a step."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import onnx_ir as ir
+import torch
+
+from exporter.sample.experiments.wish import Wish
+from exporter.sample.points import Points
+from exporter.sample.scope import Scope, Scopes
+
+Feeds = Mapping[str, torch.Tensor]
+
+INPUT = "experiment"  # prefix of every input that an edit adds
+
+
+class Edit(Protocol):
+    """One intervention in the graph, whose strength is an input of the edited copy."""
+
+    @property
+    def wishes(self) -> Sequence[Wish]:
+        """What it was made for."""
+
+    def apply(self, scopes: Scopes) -> None:
+        """Edits the copy."""
+
+    def feeds(self, active: Collection[Wish]) -> Feeds:
+        """Its inputs while some wishes are active; the others leave everything as it is."""
+
+    def modules(self) -> Sequence[str]:
+        """Where it takes effect, for the recording."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Edits that are made together, in this order; none leaves the file as it is."""
+
+    edits: tuple[Edit, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.edits)
+
+    def apply(self, scopes: Scopes) -> None:
+        """Edits a copy of the graph."""
+        for edit in self.edits:
+            edit.apply(scopes)
+
+    def feeds(self, step: int) -> Feeds:
+        """What the copy is fed besides the UNet's own inputs, at an evaluation from 0."""
+        return self.fed([wish for wish in self.wishes if step in wish.steps])
+
+    def fed(self, active: Collection[Wish]) -> Feeds:
+        """The same for some wishes alone; for none of them nothing is changed."""
+        found = (edit.feeds(active) for edit in self.edits)
+        return {name: value for feeds in found for name, value in feeds.items()}
+
+    @property
+    def wishes(self) -> Sequence[Wish]:
+        """All of them, edit by edit."""
+        return [wish for edit in self.edits for wish in edit.wishes]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """What is recorded of it; docs/RECORDING.md."""
+        return [
+            {
+                "kind": wish.kind,
+                "place": wish.place,
+                "factors": list(wish.factors),
+                "steps": [wish.steps.first, wish.steps.last],
+                "modules": list(edit.modules()),
+            }
+            for edit in self.edits
+            for wish in edit.wishes
+        ]
+
+
+def no_experiment(_: Points) -> Experiment:
+    """Everything as it is."""
+    return Experiment()
+
+
+def strength(scopes: Scopes, scope: Scope, name: str, dtype: ir.DataType | None) -> ir.Value:
+    """A factor that is fed as a float32 scalar, as a value of a scope and of a type."""
+    value = scopes.feed(name, ir.DataType.FLOAT, (), scope)
+    if dtype in (None, ir.DataType.FLOAT):
+        return value
+    return scope.op("Cast", [value], dtype, to=dtype)
+
+
+def scalar(value: float) -> torch.Tensor:
+    """What ``strength`` is fed."""
+    return torch.tensor(value, dtype=torch.float32)

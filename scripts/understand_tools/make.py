@@ -1,0 +1,139 @@
+"""Figures and numbers of docs/UNDERSTANDING.md: one image, and what each part did for it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from exporter.pipeline import export
+from exporter.sample.experiments import wish
+from exporter.types import ExportRequest
+from shapes_tools.scenes import SIDE
+from understand_tools.figures import over, strip
+from understand_tools.runs import SCENE, Sampled, changed, sample
+
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+NUMBERS = "understanding.json"
+
+END = "<|endoftext|>"
+LAYERS = ("down 0", "down 1", "mid", "up 1.0", "up 1.1", "up 2.0", "up 2.1")
+
+
+def _cross(layer: str) -> wish.Wish:
+    """Such as ``up 1.0``: the text's way into a transformer is cut."""
+    kind, _, place = layer.partition(" ")
+    block, _, index = place.partition(".")
+    root = "mid_block" if kind == "mid" else f"{kind}_blocks.{block}"
+    return wish.without(f"cross:{root}.attentions.{index or 0}")
+
+
+CUTS = {
+    "words": (
+        ("no “red”", (wish.masked("red"),)),
+        ("no “circle”", (wish.masked("circle"),)),
+        ("no end", (wish.masked(END),)),
+        ("no “red”, no end", (wish.masked("red"), wish.masked(END))),
+        ("no “red circle”, no end", (*map(wish.masked, ("red", "circle", END)),)),
+        ("no text at all", (wish.without("cross:all"),)),
+    ),
+    "when": tuple(
+        (f"no text {told}", (wish.without(f"cross:all@{steps}"),))
+        for told, steps in (
+            ("at step 1", "1"),
+            ("at 1 to 3", "1-3"),
+            ("at 1 to 6", "1-6"),
+            ("from 4 on", "4-"),
+            ("from 7 on", "7-"),
+            ("from 11 on", "11-"),
+        )
+    ),
+    "layers": tuple((f"no text in {layer}", (_cross(layer),)) for layer in LAYERS),
+    "skips": tuple((f"no skip {i}", (wish.without(f"skip:{i}"),)) for i in range(6)),
+    "parts": (
+        ("no time", (wish.without("time:all"),)),
+        ("half the time", (wish.scaled("time:all=0.5"),)),
+        ("no self-attention", (wish.without("self:all"),)),
+        ("no mid block", (wish.without("block:mid_block"),)),
+        ("no guidance", (wish.without("guidance:uncond"),)),
+        ("only unconditional", (wish.without("guidance:cond"),)),
+    ),
+}
+"""By figure: what is cut, and the experiments of ``exporter.sample`` that do it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Samples, draws, and writes the numbers."""
+    parser = argparse.ArgumentParser(prog="scripts/understand", description=__doc__)
+    parser.add_argument("--out", type=Path, default=IMAGES)
+    parser.add_argument("--steps", type=int, default=20)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        found = understand(Path(folder), options.out, options.steps, _say)
+    (options.out / NUMBERS).write_text(json.dumps(found, indent=2) + "\n")
+
+
+def understand(
+    folder: Path, out: Path, steps: int, report: Callable[[str], None]
+) -> dict[str, Any]:
+    """All figures; returns the numbers.
+
+    Args:
+        folder: For the .onnx and recordings, which nobody needs afterwards.
+        out: Folder of the figures, ``understanding-*.png``.
+        steps: Of the scheduler.
+        report: Told each run.
+    """
+    model = folder / "shapes.onnx"
+    export(ExportRequest(model, model="shapes", check=False))
+    plain = sample(model, folder, steps=steps)
+    report(f"plain: {plain.seen}")
+    shown = sorted({*np.linspace(0, steps - 1, 7).round().astype(int).tolist()})
+    strip(
+        [(f"step {index + 1}", plain.previews[index]) for index in shown],
+        out / "understanding-steps.png",
+    )
+    _draw_words(plain, out / "understanding-maps.png")
+    cut: dict[str, Any] = {}
+    for name, experiments in CUTS.items():
+        tiles: list[tuple[str, NDArray[Any]]] = [("as it is", plain.image)]
+        for title, wishes in experiments:
+            run = sample(model, folder, wishes, steps)
+            asked = " ".join(map(str, wishes))
+            report(f"{asked}: {run.seen}")
+            tiles.append((title, run.image))
+            red, blue, rest = changed(plain, run)
+            moved = {"red circle": red, "blue square": blue, "elsewhere": rest}
+            cut[asked] = {"seen": run.seen, "changed": moved}
+        strip(tiles, out / f"understanding-{name}.png")
+    return {"caption": SCENE.caption, "steps": steps, "plain": plain.seen, "cut": cut}
+
+
+def _draw_words(plain: Sampled, file: Path) -> None:
+    """Where each word is looked for: all maps of at least 6x6, all steps, together."""
+    heat: NDArray[Any] = np.zeros((0, 0))
+    for maps in plain.tensors.values():  # (T, rows, tokens, side, side)
+        given = maps[:, -1].astype(np.float64).mean(0)
+        if given.shape[-1] >= 6:
+            times = SIDE // given.shape[-1]
+            large = np.kron(given, np.ones((1, times, times)))
+            heat = heat + large if heat.size else large
+    said = [word for word, _ in SCENE.words]
+    tiles: list[tuple[str, NDArray[Any]]] = [("the image", plain.image)]
+    for word in ("red", "circle", "left", "blue", "square", "white"):
+        tiles.append((f"“{word}”", over(plain.image, heat[1 + said.index(word)])))
+    strip(tiles, file)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
