@@ -38,10 +38,11 @@ export function fitted(text, room, font = 13) {
 
 export function drawBlock(atlas, block, box, { narrow, alive }, options) {
   const node = atlas.nodes[block.nodes[0]];
+  const name = atlas.inU(node.path);
   const [, channels, ...size] = block.work ?? [];
   const level =
     block.level === null || block.level === undefined ? "" : `level ${block.level}, `;
-  const label = `${node.path}, ${level}${shapeText(block.work)}, ${cost(block, atlas).join(", ")}`;
+  const label = `${name}, ${level}${shapeText(block.work)}, ${cost(block, atlas).join(", ")}`;
   const group = svg("g", {
     class: `block side-${block.kind}`,
     transform: `translate(${box.x} ${box.y})`,
@@ -59,8 +60,8 @@ export function drawBlock(atlas, block, box, { narrow, alive }, options) {
       "text",
       { class: "name", x: 10, y: 20 },
       narrow
-        ? fitted(node.path, box.width - 14, 12.5)
-        : fitted(node.path, box.width - 26 - textWidth(shape, 12), 13.5),
+        ? fitted(name, box.width - 14, 12.5)
+        : fitted(name, box.width - 26 - textWidth(shape, 12), 13.5),
     ),
     svg("text", { class: "shape", ...at }, shape),
   );
