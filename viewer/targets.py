@@ -49,6 +49,7 @@ DOT = Kind(
 )
 GRAPHS = Kind("a graph collection", (".json",), re.compile(rb'\s*\{.*"graphs":', re.DOTALL))
 CONTRAST = Kind("a comparison", (".json",), re.compile(rb'\s*\{.*"recordings":', re.DOTALL))
+ARRAYS = Kind("arrays of numpy", (".npz",), re.compile(rb"PK"))
 EVENTS = Kind(
     "an event file", (RUN, f"{RUN}-recording"), re.compile(rb".{12,64}brain\.Event", re.S)
 )

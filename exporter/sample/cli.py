@@ -14,7 +14,7 @@ from rich.console import Console
 from exporter.errors import TargetError, UsageError
 from exporter.parts import parts_of_file, parts_of_folder
 from exporter.sample.follow import tell, unfollowed
-from exporter.sample.options import parser as _parser
+from exporter.sample.options import command_line
 from exporter.targets import guard
 from exporter.terminal import StageDisplay, run
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Makes one recording and returns the exit code."""
-    arguments = _parser().parse_args(argv)
+    arguments = command_line().parse_args(argv)
 
     def work(console: Console) -> int:
         lines = _run(arguments, console)
@@ -77,7 +77,7 @@ def _target(arguments: argparse.Namespace) -> Path:
         raise UsageError(f"there is no file {model}", "an .onnx written by python -m exporter")
     target: Path = arguments.output or model.with_name(f"{model.stem}.{kind}{suffix}")
     arguments.output = target
-    guard(_parser(), arguments, _inputs(arguments))
+    guard(command_line(), arguments, _inputs(arguments))
     if target.suffix != suffix:
         raise TargetError(f"{target.name} as output", f"a name that ends in {suffix}")
     return target

@@ -40,8 +40,8 @@ exit codes:
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """All of them."""
+def command_line() -> argparse.ArgumentParser:
+    """The arguments of ``python -m exporter.sample``."""
     made = Parser(
         prog="python -m exporter.sample",
         description="Runs a real denoising loop over an exported UNet, with diffusers' "

@@ -74,6 +74,7 @@ class Prompt:
             "note": self.note,
             "tokens": [list(row) for row in self.tokens],
             "text": list(self.text),
+            "words": [[[word.text, list(word.tokens)] for word in row] for row in self.words],
         }
 
 

@@ -64,6 +64,7 @@ def _no_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     import exporter.parity.check
+    import exporter.precision.search
     import viewer.cli
     import viewer.replay.cli
     from exporter.sample import record, sweep
@@ -76,6 +77,7 @@ def _no_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "instrument", stop)
     monkeypatch.setattr(sweep, "_run", stop, raising=False)
     monkeypatch.setattr(exporter.parity.check, "check", stop)
+    monkeypatch.setattr(exporter.precision.search, "search", stop)
     monkeypatch.setattr(viewer.cli, "serve", lambda *_: None)
     monkeypatch.setattr(viewer.replay.cli, "serve", lambda *_: None)
     monkeypatch.setattr(viewer.cli, "_draw", lambda *_: None)

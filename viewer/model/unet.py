@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from viewer.model.sizes import Shape
 from viewer.model.tree import Node, Tree
@@ -216,7 +217,7 @@ def blocks(tree: Tree, found_skips: Sequence[Skip]) -> tuple[Block, ...]:
     found = []
     for kind, role in (("time", "time_embedding"), ("text", "text"), ("conv_in", "conv_in")):
         found += _free(tree, kind, role, inside)
-    for node, following in zip(sides, [*sides[1:], None], strict=True):
+    for node, following in zip_longest(sides, sides[1:]):
         parts = tuple(_part(tree, child, found_skips) for child in _pieces(tree, node))
         shape = _handed_on(tree, node, following)
         found.append(

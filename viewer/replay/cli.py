@@ -9,6 +9,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from viewer.disk import make_folder, write_whole
 from viewer.errors import RecordingError
 from viewer.extras import need
@@ -17,10 +19,11 @@ from viewer.model.recording import Recording, read_recording
 from viewer.replay import CONTRAST_PLOTS, PLOTS, tensorboard
 from viewer.replay.condense import condense
 from viewer.replay.contrast import contrast
+from viewer.replay.words import Choice, word_maps, words
 from viewer.serve import offline
 from viewer.serve.command import add_page_options, serve
 from viewer.serve.shown import Shown
-from viewer.targets import CONTRAST, EVENTS, HTML, PNG, RUN, Target, guard
+from viewer.targets import ARRAYS, CONTRAST, EVENTS, HTML, PNG, RUN, Target, guard
 from viewer.terminal import Parser, run, say
 
 _EXAMPLES = """\
@@ -86,6 +89,27 @@ def command_line() -> Parser:
         help="scalars and images per step",
     )
     files.add_argument(
+        "--words",
+        type=Target((ARRAYS,)),
+        metavar="FILE.npz",
+        help="each word's attention at every step, all layers together",
+    )
+    files.add_argument(
+        "--layer",
+        type=int,
+        action="append",
+        metavar="I",
+        help="with --words: this cross-attention alone, from 1 in the order of data",
+    )
+    files.add_argument(
+        "--head", type=int, metavar="I", help="with --words: this head alone, from 1"
+    )
+    files.add_argument(
+        "--no-special",
+        action="store_true",
+        help="with --words: without start and end tokens, the rest sums to 1",
+    )
+    files.add_argument(
         "--json",
         type=Target((CONTRAST,)),
         metavar="FILE",
@@ -106,6 +130,9 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
         raise RecordingError("--json without --against", "another recording to compare with")
     if options.against:
         _compare(recording, options)
+        return
+    if options.words:
+        _write_words(recording, options)
         return
     step = _step(options.step, recording)
     path = options.model or _beside(recording)
@@ -156,6 +183,23 @@ def _compare(recording: Recording, options: argparse.Namespace) -> None:
     if options.png:
         count = _write_figures(need(*CONTRAST_PLOTS).figures(found), options.png)
         say(f"wrote {count} figures to {options.png}")
+
+
+def _write_words(recording: Recording, options: argparse.Namespace) -> None:
+    row = len(recording.rows) - 1
+    said = words(recording, row)
+    head = None if options.head is None else options.head - 1
+    layers = tuple(layer - 1 for layer in options.layer or ())
+    found = word_maps(recording, said, row, Choice(layers, head, not options.no_special))
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        maps=np.stack(list(found)),
+        words=np.array([word.text for word in said]),
+        timestep=recording.read("timestep"),
+    )
+    write_whole(options.words, content.getvalue())
+    say(f"wrote {options.words}: {recording.steps} steps, {len(said)} words")
 
 
 def _write_figures(figures: Iterable[tuple[str, Any]], folder: Path) -> int:

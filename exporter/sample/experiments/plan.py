@@ -9,6 +9,7 @@ from exporter.errors import UsageError
 from exporter.sample.experiments.edit import Edit, Experiment
 from exporter.sample.experiments.freeu import FreeU, stages
 from exporter.sample.experiments.guidance import HALVES, Guidance
+from exporter.sample.experiments.heads import head
 from exporter.sample.experiments.scaling import Scaling, operands
 from exporter.sample.experiments.wish import Wish, nearest
 from exporter.sample.experiments.words import Said, Scaled, Swapped, Text
@@ -43,6 +44,8 @@ def plan_experiment(wishes: Sequence[Wish], ground: Ground, points: Points) -> E
         _guard(wish, ground)
         if wish.kind == "guidance":
             edits.append(Guidance(wish, number))
+        elif wish.kind == "head":
+            edits.append(head(wish, points, number))
         elif wish.kind == "freeu":
             edits.append(FreeU(wish, stages(points), number))
         elif wish.kind not in ("word", "swap"):

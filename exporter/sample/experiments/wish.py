@@ -15,6 +15,7 @@ KINDS = {
     "attn": "what attentions add to the image",
     "cross": "the same of cross-attentions alone",
     "self": "the same of self-attentions alone",
+    "head": "one head of a cross-attention",
     "ff": "what feed-forward networks add",
     "transformer": "what transformers as a whole add",
     "resnet": "what the branch of a resnet adds",
@@ -24,6 +25,9 @@ KINDS = {
     "guidance": "uncond or cond: one half of guidance; off, the other one speaks for both",
 }
 """What can be switched off or scaled, and what stands behind the colon."""
+
+MOST = 1000.0
+"""Largest factor: what is larger overflows, and tells nobody anything."""
 
 ALL = "all"
 """The place that means every place of a kind."""
@@ -122,7 +126,7 @@ def freeu(text: str) -> Wish:
 
 def nearest(text: str, known: Sequence[str]) -> str:
     """``nearest: X``, or nothing where nothing is known."""
-    found = difflib.get_close_matches(text, known, n=1, cutoff=0)
+    found = difflib.get_close_matches(text[:200], known, n=1, cutoff=0)
     return f"nearest: {found[0]}" if found else ""
 
 
@@ -159,6 +163,7 @@ def _number(text: str, where: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
-        raise UsageError(f"{where or 'nothing'}: {text!r} as factor", "a number, e.g. 0.5")
+    if not abs(value) <= MOST:  # NaN neither
+        told = f"a number from -{MOST:g} to {MOST:g}, e.g. 0.5"
+        raise UsageError(f"{where or 'nothing'}: {text!r} as factor", told)
     return value

@@ -132,7 +132,7 @@ class Swapped:
     def apply(self, scopes: Scopes) -> None:
         """Gathers the values of every cross-attention in the order that is fed."""
         for attention in self.attentions:
-            node, index = _mixing(scopes.at(attention.node)[0])
+            node, index = mixing(scopes.at(attention.node)[0])
             _, scope = scopes.before(node.name or "")
             order = scopes.feed(ORDER, ir.DataType.INT64, ("R", "S", 1), scope)
             v = node.inputs[index]
@@ -159,7 +159,7 @@ class Swapped:
         return [attention.module for attention in self.attentions]
 
 
-def _mixing(node: ir.Node) -> tuple[ir.Node, int]:
+def mixing(node: ir.Node) -> tuple[ir.Node, int]:
     """Where the values of an attention are mixed: the node, and which operand they are."""
     if node.op_type == "Attention":
         return node, 2

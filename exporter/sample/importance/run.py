@@ -54,7 +54,11 @@ def importance(
     plan = plan_importance(request, prompts)
     ledger = Ledger(request.target, plan.to_json())
     resumed = len(ledger.found)
-    _measure(plan, ledger, on_progress)
+    try:
+        _measure(plan, ledger, on_progress)
+    finally:
+        if not ledger.found:  # nothing to go on with
+            ledger.close()
     table = make_table(plan, ledger.found)
     files = write(table, request.target)
     ledger.close()

@@ -30,6 +30,8 @@ from exporter.targets import RECORDING
 from tests.exporter.sample.probe import listening
 from tests.exporter.sample.tinysd import STEPS, Read, read
 from tests.floors import Floors
+from viewer.model.recording import read_recording
+from viewer.replay.words import Choice, word_maps, words
 
 
 def test_everything_is_there(recorded: Read) -> None:
@@ -135,6 +137,22 @@ def test_recorded_maps_are_those_of_pytorch(
         theirs = _maps(unet, plan, request_.model, nullcontext())
         truth = _maps(unet, plan, request_.model, ComputeIn(torch.float64))
     floors.check_each(*([m.ravel() for m in maps] for maps in (ours, theirs, truth)))
+    _check_words(
+        request_.target, theirs, [maps.shape[-2:] for maps in ours[: len(attentions)]]
+    )
+
+
+def _check_words(target: Path, theirs: list[Any], sizes: list[tuple[int, int]]) -> None:
+    """The viewer's maps of words against PyTorch's, enlarged and added up by PyTorch."""
+    recording = read_recording(target)
+    said, count = words(recording, 1), len(sizes)
+    for step, found in zip(range(3), word_maps(recording, said, 1, Choice()), strict=False):
+        total = torch.zeros(1, len(recording.tokens(1)), *sizes[0])
+        for maps, size in zip(theirs[step * count :], sizes, strict=False):
+            each = torch.from_numpy(maps)[1:].unflatten(2, size)
+            total += torch.nn.functional.interpolate(each, sizes[0], mode="bilinear") / count
+        expected = np.stack([total[0, list(word.tokens)].sum(0) for word in said])
+        assert np.abs(found - expected).max() < 1e-5
 
 
 def _maps(unet: Any, plan: Any, model: Path, mode: AbstractContextManager[Any]) -> list[Any]:

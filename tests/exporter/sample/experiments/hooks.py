@@ -56,6 +56,22 @@ def _louder(unet: Any, wish: Wish, text: Text) -> list[Any]:
     ]
 
 
+def _head(unet: Any, place: str, number: str, factor: float) -> list[Any]:
+    def hook(attention: Any) -> Callable[..., torch.Tensor]:
+        def scaled(_: Any, __: Any, values: torch.Tensor) -> torch.Tensor:
+            apart = list(values.chunk(attention.heads, dim=-1))
+            apart[int(number) - 1] = factor * apart[int(number) - 1]
+            return torch.cat(apart, dim=-1)
+
+        return scaled
+
+    return [
+        module.to_v.register_forward_hook(hook(module))
+        for name, module in unet.named_modules()
+        if name.startswith(place) and name.endswith("attn2")
+    ]
+
+
 def _swap(unet: Any, one: list[int], other: list[int]) -> list[Any]:
     def hook(_: Any, __: Any, values: torch.Tensor) -> torch.Tensor:
         swapped = values.clone()
@@ -80,6 +96,8 @@ def changed(unet: Any, wish: Wish, text: Text) -> Iterator[None]:
     factor = wish.factors[0] if wish.factors else 0.0
     if wish.kind == "skip":
         hooks = _skip(unet, int(wish.place), factor)
+    elif wish.kind == "head":
+        hooks = _head(unet, *wish.place.split("#"), factor)
     elif wish.kind == "word":
         hooks = _louder(unet, wish, text)
     elif wish.kind == "swap":

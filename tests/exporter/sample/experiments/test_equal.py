@@ -42,6 +42,7 @@ WISHES = (
     *map(wishes.scaled, ("skip:2=0.5", "time:down_blocks.0=0.5", "resnet:up_blocks=1.3")),
     *map(wishes.scaled, ("cross:up_blocks.1=2", "guidance:uncond=-0.5", "word:#5=3")),
     *map(wishes.masked, ("#2", "long")),
+    wishes.without("head:up_blocks.1#2"),
     *map(wishes.swapped, ("#1,#6", "long,last")),
     wishes.freeu("0.9,0.2,1.5,1.6"),
 )
