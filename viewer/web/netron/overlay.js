@@ -323,29 +323,23 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
-window.addEventListener("message", async (event) => {
-  if (
-    event.origin !== ORIGIN ||
-    event.source !== window.parent ||
-    event.data?.to !== "netron"
-  ) {
-    return;
-  }
-  const message = event.data;
-  if (message.type === "show") {
-    await queue(message);
-  } else if (message.type === "style") {
+const HEARD = {
+  show: queue,
+  style: (message) => {
     lit = message.lit;
     hidden = new Set(message.hidden);
     if (atlas && view?.target) {
       paint();
     }
-  } else if (message.type === "fit") {
-    fit(null);
-  } else if (message.type === "theme") {
-    applyTheme(message.dark);
-  } else if (message.type === "figure") {
-    tell({ type: "figure", ...figure() });
+  },
+  fit: () => fit(null),
+  theme: ({ dark }) => applyTheme(dark),
+  figure: () => tell({ type: "figure", ...figure() }),
+};
+
+window.addEventListener("message", ({ origin, source, data }) => {
+  if (origin === ORIGIN && source === window.parent && data?.to === "netron") {
+    HEARD[data.type]?.(data);
   }
 });
 
