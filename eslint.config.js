@@ -4,7 +4,7 @@ import globals from "globals";
 export default [
   js.configs.recommended,
   {
-    files: ["viewer/web/**/*.js"],
+    files: ["viewer/web/**/*.js", "docs/browser/*.js"],
     languageOptions: { ecmaVersion: 2024, sourceType: "module", globals: globals.browser },
     rules: {
       "no-restricted-properties": [

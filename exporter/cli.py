@@ -23,6 +23,7 @@ from exporter.sampler import cli as sampling
 from exporter.shipped import shipped
 from exporter.targets import EXPORT_REPORT, ONNX, Target, guard
 from exporter.terminal import SEED, Parser, StageDisplay, run
+from exporter.text_to_image import cli as whole
 
 if TYPE_CHECKING:
     from exporter.report import ExportReport
@@ -40,6 +41,8 @@ examples:
       a single-file checkpoint in the original layout; its UNet is linked where it lies
   python -m exporter fine-tunes --all fine-tunes
       every checkpoint in a folder: one trace, one proof each
+  python -m exporter text-to-image.onnx --pipeline shapes
+      text encoder, scheduler, UNet and VAE decoder as one file: token ids in, image out
   python -m exporter unet.onnx --flat --opset 23 --report report.json
       one flat graph, and what was done as JSON
 
@@ -62,8 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.shard and not arguments.all:
         raise UsageError(f"--shard {arguments.shard} without --all")
+    if arguments.pipeline:
+        whole.require(arguments)
     sampling.require(arguments)
     guard(_parser(), arguments, _inputs(arguments))
+    if arguments.pipeline:
+        return whole.picture(arguments, console)
     sampling.guard(arguments)
     precision.guard(arguments)
     if arguments.all:
@@ -195,6 +202,8 @@ def _inputs(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
         yield from parts_of_folder(place, "a ControlNet")
     if arguments.from_file:
         yield from parts_of_file(arguments.from_file, "the UNet")
+    if arguments.pipeline:
+        yield from parts_of_folder(arguments.pipeline, "the pipeline")
     if arguments.scheduler:
         yield from parts_of_folder(arguments.scheduler, "the scheduler's config")
 
@@ -229,6 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     _condition_options(parser)
     precision.add_options(parser)
     sampling.add_options(parser)
+    whole.add_options(parser)
     _check_options(parser)
     parser.add_argument(
         "--report", type=Target((EXPORT_REPORT,)), metavar="FILE", help="write a JSON report"

@@ -50,7 +50,7 @@ class File:
         model.graph.name = source.class_name
         model.graph.doc_string = model_doc(source.name)
         write(model, self.path, facts)
-        _validate(self.path)
+        validate(self.path)
 
 
 def write_files(
@@ -148,7 +148,7 @@ def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
         **({"prediction": source.prediction} if source.prediction else {}),
         "legend": "; ".join(f"{role}: {text}" for role, text in meta.ROLES.items()),
         "weights": weights,
-        "versions": _versions(),
+        "versions": versions(),
         "parity": {"verdict": "skipped"},
     }
 
@@ -157,11 +157,17 @@ def _nets(source: Source) -> list[dict[str, Any]]:
     return [{"name": net.name, "config": dict(net.config)} for net in source.controlnets]
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of the packages that make a file."""
     return {package: version(package) for package in PACKAGES}
 
 
-def _validate(path: Path) -> None:
+def validate(path: Path) -> None:
+    """Holds that a file is what the ONNX standard says.
+
+    Raises:
+        GraphError: It is not.
+    """
     try:
         onnx.checker.check_model(str(path), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

@@ -17,7 +17,7 @@ from exporter.reading.summary import Summary, summarize
 DOMAIN = "unet"
 
 
-def fold(model: ir.Model, classes: Mapping[str, str]) -> int:
+def fold(model: ir.Model, classes: Mapping[str, str], domain: str = DOMAIN) -> int:
     """Folds every diffusers module that computes something into a local function.
 
     Works from the leaves up on the main graph: the nodes of a module (calls of its already
@@ -28,6 +28,7 @@ def fold(model: ir.Model, classes: Mapping[str, str]) -> int:
     Args:
         model: A flat, annotated model; parameters are initializers. Modified in place.
         classes: Qualified class of every module by path.
+        domain: Prefix of every function's domain.
 
     Returns:
         The number of functions made.
@@ -38,7 +39,7 @@ def fold(model: ir.Model, classes: Mapping[str, str]) -> int:
     groups = _foldable(model.graph, classes)
     summaries = {path: summarize(nodes, path, classes[path]) for path, nodes in groups.items()}
     for path in sorted(groups, key=lambda path: -path.count(".")):
-        _fold_one(model, summaries[path], _parent_role(path, summaries))
+        _fold_one(model, summaries[path], _parent_role(path, summaries), domain)
     try:
         model.graph.sort()
     except ValueError as error:
@@ -65,7 +66,7 @@ def _parent_role(path: str, summaries: Mapping[str, Summary]) -> str | None:
     return next(around, None)
 
 
-def _fold_one(model: ir.Model, summary: Summary, parent_role: str | None) -> None:
+def _fold_one(model: ir.Model, summary: Summary, parent_role: str | None, domain: str) -> None:
     """Moves the nodes of one module into a function and puts a call in their place."""
     graph, path = model.graph, summary.path
     nodes = [node for node in graph if is_inside(node.metadata_props[meta.MODULE], path)]
@@ -73,7 +74,8 @@ def _fold_one(model: ir.Model, summary: Summary, parent_role: str | None) -> Non
     inputs = _incoming(nodes, body)
     outputs = [v for n in nodes for v in n.outputs if _leaves(v, body)]
     name = summary.name(parent_role)
-    call = _call(name, inputs, outputs, summary)
+    domain = f"{domain}.{path}"
+    call = _call(domain, name, inputs, outputs, summary)
     graph.insert_after(nodes[-1], call)
     for value, result in zip(outputs, call.outputs, strict=True):
         for user, index in [(use.node, use.idx) for use in value.uses()]:
@@ -83,16 +85,20 @@ def _fold_one(model: ir.Model, summary: Summary, parent_role: str | None) -> Non
             graph.outputs[list(graph.outputs).index(value)] = result
     graph.remove(nodes)
     opsets = {d: model.opset_imports[d] for d in sorted({"", *(n.domain for n in nodes)})}
-    function = _function(name, nodes, inputs, outputs, summary, opsets)
+    function = _function(domain, name, nodes, inputs, outputs, summary, opsets)
     model.functions[function.identifier()] = function
     model.opset_imports[function.domain] = 1
 
 
 def _call(
-    name: str, inputs: list[ir.Value], outputs: list[ir.Value], summary: Summary
+    domain: str,
+    name: str,
+    inputs: list[ir.Value],
+    outputs: list[ir.Value],
+    summary: Summary,
 ) -> ir.Node:
     call = ir.Node(
-        f"{DOMAIN}.{summary.path}",
+        domain,
         name,
         inputs,
         num_outputs=len(outputs),
@@ -109,6 +115,7 @@ def _call(
 
 
 def _function(
+    domain: str,
     name: str,
     nodes: list[ir.Node],
     inputs: list[ir.Value],
@@ -135,7 +142,7 @@ def _function(
         value.name = names.local(value)
     graph = ir.Graph(formals, outputs, nodes=inner, opset_imports=opsets, name=name)
     graph.sort()
-    function = ir.Function(f"{DOMAIN}.{summary.path}", name, graph=graph, attributes=[])
+    function = ir.Function(domain, name, graph=graph, attributes=[])
     function.doc_string = function_doc(summary, formals, outputs)
     return function
 

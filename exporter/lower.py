@@ -24,7 +24,8 @@ except ImportError:  # private, so any torch may move it
     _fx_passes = None  # type: ignore[assignment]
 
 _NAMESPACE = "pkg.torch.onnx."
-_WRAPPER = "unet"  # trace wraps the UNet in one module so that inputs are flat
+_WRAPPER = "traced"  # trace wraps the model in one module so that inputs are flat
+_PACKAGES = ("diffusers", "transformers")  # where models are defined
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+)')
 
 
@@ -55,8 +56,8 @@ def lower(program: Program, opset: int) -> ir.Model:
     for spec, value in zip(program.inputs, graph.inputs, strict=True):
         value.name = spec.name
         value.shape = ir.Shape(spec.shape)
-    (output,) = graph.outputs
-    output.name = "out_sample"
+    for name, output in zip(program.outputs, graph.outputs, strict=True):
+        output.name = name
     signature = program.exported.graph_signature
     stored = {*signature.parameters, *signature.buffers} - {*signature.non_persistent_buffers}
     for name, value in list(graph.initializers.items()):
@@ -162,9 +163,10 @@ def _set_origin(node: ir.Node) -> None:
     props[meta.MODULE] = path.removeprefix(_WRAPPER).removeprefix(".")
     props[meta.CLASS] = class_name
     frames = [
-        f"diffusers/{m['file'].split('/diffusers/', 1)[1]}:{m['line']}"
+        f"{package}/{m['file'].split(f'/{package}/', 1)[1]}:{m['line']}"
         for m in _FRAME.finditer(trace)
-        if "/diffusers/" in m["file"]
+        for package in _PACKAGES
+        if f"/{package}/" in m["file"]
     ]
     if frames:
         props[meta.SOURCE] = frames[-1]

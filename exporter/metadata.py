@@ -53,3 +53,9 @@ SAMPLER_ROLES = {
     "loop_state": "timesteps, tables and noise, and what one step leaves to the next",
 }
 """Those that a sampler's file has besides."""
+
+PICTURE_ROLES = {
+    "text_encoder": "from token ids to what the UNet reads of the text",
+    "image_decoder": "from the last latents to the image",
+}
+"""Those that a text-to-image file has besides."""

@@ -98,7 +98,7 @@ def with_controlnets(source: Source, folders: Sequence[str]) -> Source:
     """
     if not folders:
         return source
-    nets = tuple(_controlnet(Path(folder).expanduser()) for folder in folders)
+    nets = tuple(map(_controlnet, folders))
     for net in nets:
         require_fit(net, source)
     weights = {f"{PREFIX}{index}": net.weights for index, net in enumerate(nets)}
@@ -110,10 +110,11 @@ def with_controlnets(source: Source, folders: Sequence[str]) -> Source:
     )
 
 
-def _controlnet(folder: Path) -> Net:
+def _controlnet(name: str) -> Net:
+    folder = _existing(name)
+    if folder is None or not (folder / "config.json").is_file():
+        raise SourceError(f"no config.json in {name}", "the folder of a ControlNet")
     file = folder / "config.json"
-    if not file.is_file():
-        raise SourceError(f"no config.json in {folder}", "the folder of a ControlNet")
     raw = _read_json(file)
     if raw.get("_class_name") != "ControlNetModel":
         raise ConfigError(
@@ -203,7 +204,11 @@ def _refuse_unless_hub_id(model: str) -> None:
 def _class_of(raw: Mapping[str, Any], where: str) -> str:
     found = raw.get("_class_name")
     if found not in CLASSES:
-        raise ConfigError(f"{where} has _class_name {found}", " or ".join(CLASSES))
+        raise ConfigError(
+            f"{where} has _class_name {found}",
+            " or ".join(CLASSES),
+            "put it beside its UNet with --controlnet" if found == "ControlNetModel" else "",
+        )
     refuse_unfed(found, raw)
     return str(found)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,10 +23,10 @@ class _UNet(torch.nn.Module):
 
     def __init__(self, unet: torch.nn.Module, names: tuple[str, ...]) -> None:
         super().__init__()
-        self.unet, self.names = unet, names
+        self.traced, self.names = unet, names
 
     def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-        return call(self.unet, dict(zip(self.names, tensors, strict=True)))
+        return call(self.traced, dict(zip(self.names, tensors, strict=True)))
 
 
 def trace(
@@ -49,30 +50,75 @@ def trace(
         GraphError: torch.export cannot trace this configuration.
         UsageError: ``keep_fp32`` names no module.
     """
-    hints = dict(HINTS)
-    if source.size_multiple > 1:
-        hints |= {"H": source.size_multiple * 7, "W": source.size_multiple * 6}
-    hints = with_halves(hints)
     names = tuple(spec.name for spec in source.inputs)
     unet = torch.nn.Module.to(build(), dtype)  # diffusers' own `to` warns on a bare cast
     for path in keep_fp32:
         keep_in_fp32(unet, path, dtype)
+    subject = Subject(
+        f"{source.class_name} of {source.name}", source.inputs, dtype, source.size_multiple
+    )
+    return trace_module(_UNet(unet, names), subject, _prepare)
+
+
+def _prepare(unet: torch.nn.Module) -> None:
+    mark_repeats(unet)
+    _fit_images(unet)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is traced, and what it is fed.
+
+    Attributes:
+        name: For people.
+        inputs: Of the wrapper's ``forward``, in order.
+        dtype: Of inputs that follow the model.
+        size_multiple: Divisor of every height and width.
+        outputs: Names of what ``forward`` returns.
+    """
+
+    name: str
+    inputs: tuple[InputSpec, ...]
+    dtype: torch.dtype
+    size_multiple: int = 1
+    outputs: tuple[str, ...] = ("out_sample",)
+
+
+def trace_module(
+    module: torch.nn.Module,
+    subject: Subject,
+    prepare: Callable[[torch.nn.Module], None] = lambda _: None,
+) -> Program:
+    """Traces a wrapper around any model, on fake tensors.
+
+    Args:
+        module: Its ``forward`` takes ``*tensors``; the model itself is its attribute
+            ``traced``, with parameters on the meta device.
+        subject: What it is.
+        prepare: Called with the model once its parameters are fake.
+
+    Raises:
+        GraphError: torch.export cannot trace it.
+    """
+    hints = dict(HINTS)
+    if subject.size_multiple > 1:
+        hints |= {"H": subject.size_multiple * 7, "W": subject.size_multiple * 6}
+    hints = with_halves(hints)
+    model: torch.nn.Module = module.traced  # type: ignore[assignment]
     with FakeTensorMode(shape_env=ShapeEnv(), allow_non_fake_inputs=True):
-        unet._apply(  # type: ignore[no-untyped-call]
+        model._apply(  # type: ignore[no-untyped-call]
             lambda t: torch.empty_like(t, device="cpu") if t.is_meta else t
         )
-        mark_repeats(unet)
-        _fit_images(unet)
-        module = _UNet(unet, names).eval()
-        module.requires_grad_(requires_grad=False)
-        example = tuple(_example(spec, hints, dtype) for spec in source.inputs)
+        prepare(model)
+        module.eval().requires_grad_(requires_grad=False)
+        example = tuple(_example(spec, hints, subject.dtype) for spec in subject.inputs)
     free = tuple(
         {
             i: torch.export.Dim.AUTO
             for i, dim in enumerate(spec.shape)
             if isinstance(dim, str) and dim != "T"
         }
-        for spec in source.inputs
+        for spec in subject.inputs
     )
     try:
         exported = torch.export.export(
@@ -80,8 +126,7 @@ def trace(
         )
     except Exception as error:  # torch.export raises many kinds
         raise GraphError(
-            f"torch.export cannot trace {source.class_name} of {source.name}: "
-            f"{str(error).splitlines()[0][:200]}",
+            f"torch.export cannot trace {subject.name}: {str(error).splitlines()[0][:200]}",
             do="report it with the model's config.json",
         ) from error
     _drop_no_ops(exported.graph)
@@ -89,10 +134,12 @@ def trace(
     _promote_cat(exported.graph)
     classes = {
         path: f"{type(m).__module__}.{type(m).__qualname__}"
-        for path, m in unet.named_modules()
+        for path, m in model.named_modules()
     }
-    axes = _axes(exported, source.inputs)
-    return Program(exported, axes, classes, source.inputs, source.size_multiple)
+    axes = _axes(exported, subject.inputs)
+    return Program(
+        exported, axes, classes, subject.inputs, subject.size_multiple, subject.outputs
+    )
 
 
 def _example(spec: InputSpec, hints: Mapping[str, int], dtype: torch.dtype) -> torch.Tensor:

@@ -159,6 +159,7 @@ class Program:
         classes: Qualified class of every module by path; the UNet's own path is empty.
         inputs: What the program is fed, in order.
         size_multiple: Divisor of every height and width it takes.
+        outputs: Names of what it returns.
     """
 
     exported: torch.export.ExportedProgram
@@ -166,6 +167,7 @@ class Program:
     classes: Mapping[str, str]
     inputs: tuple[InputSpec, ...]
     size_multiple: int
+    outputs: tuple[str, ...] = ("out_sample",)
 
 
 @dataclass(frozen=True)

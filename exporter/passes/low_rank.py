@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from exporter import metadata as meta
+from exporter.conditions.controlnet import PREFIX
 from exporter.conditions.lora import DOWN, SCALE, UP
 
 TRANSFORMERS = frozenset(
@@ -64,13 +65,14 @@ class LowRank(ir.passes.InPlacePass):
                 yield node, weight
 
     def _weight(self, value: ir.Value | None) -> ir.Value | None:
-        """The parameter that a node multiplies by, transposed or not."""
+        """The UNet's parameter that a node multiplies by, transposed or not."""
         producer = value.producer() if value is not None else None
         if producer is not None and producer.op_type == "Transpose":
             value = producer.inputs[0]
-        if value is None or value.name not in self.parameters:
+        if value is None or value.name is None or value.name not in self.parameters:
             return None
-        return value if (value.name or "").endswith(".weight") else None
+        name = value.name
+        return value if name.endswith(".weight") and not name.startswith(PREFIX) else None
 
 
 class _Branch:

@@ -57,7 +57,7 @@ def _explain(summary: Summary) -> str:
             f"Q reads {_names(props[meta.Q])}; K reads {_names(props[meta.K])}; "
             f"V reads {_names(props[meta.V])}{heads}{size}"
         )
-    return meta.ROLES[summary.role]
+    return {**meta.ROLES, **meta.PICTURE_ROLES}[summary.role]
 
 
 def _attentions(summary: Summary) -> list[tuple[int, str]]:

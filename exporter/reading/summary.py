@@ -88,7 +88,7 @@ class Summary:
                 kind = "CrossAttn"
             parts = [(self.side or "block").capitalize(), self.index, kind]
             return "_".join(part for part in parts if part)
-        if self.role in (parent_role, "time_embedding"):
+        if self.role in (parent_role, "time_embedding") or self.role not in NAMES:
             return self.short_class.removeprefix("Basic").removesuffix("2D")[:MAX_LABEL]
         return NAMES[self.role]
 

@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 
 from exporter import metadata as meta
+from exporter.conditions.controlnet import is_control
 from exporter.conditions.lora import lora_specs
 from exporter.conditions.residuals import conditions_in, with_conditions
 from exporter.errors import UsageError
@@ -123,7 +124,7 @@ class Contract:
             raise UsageError(
                 f"{self.path.name} has the inputs {', '.join(self.types)}",
                 f"{', '.join(sorted(wanted))}, as {source.name} takes",
-                "see --model",
+                "see --controlnet" if any(map(is_control, self.types)) else "see --model",
             )
 
     @property

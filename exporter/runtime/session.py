@@ -30,6 +30,7 @@ _TORCH_TYPES: Mapping[str, torch.dtype] = {
     "tensor(bfloat16)": torch.bfloat16,
     "tensor(int64)": torch.int64,
     "tensor(int32)": torch.int32,
+    "tensor(bool)": torch.bool,
 }
 
 
@@ -208,7 +209,9 @@ def adapt(spec: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
             f"the file has an input {spec.name!r}", f"only {', '.join(inputs)}", "rename it"
         )
     if spec.type not in _TORCH_TYPES:
-        raise UsageError(f"input {spec.name!r} is {spec.type}", "a float or integer tensor")
+        raise UsageError(
+            f"input {spec.name!r} is {spec.type}", "a tensor of numbers or truth values"
+        )
     tensor = inputs[spec.name].to(_TORCH_TYPES[spec.type])
     if spec.name == "timestep" and tensor.numel() == 1:
         batched = any("batch" in str(axis).lower() or axis == "B" for axis in spec.shape)

@@ -15,6 +15,8 @@ from exporter.sample.experiments.edit import Experiment, no_experiment
 from exporter.sample.find import find_points
 from exporter.sample.points import Points
 from exporter.sample.scope import Scopes
+from exporter.sample.stage import SAMPLER
+from exporter.sampler.extract import give_out, unet_of
 
 Measured = Literal["all", "maps", "nothing"]
 
@@ -60,7 +62,8 @@ def instrument(
     last bits of the result.
 
     Args:
-        path: A file written by the exporter, folded or flat.
+        path: A file written by the exporter, folded or flat; of a sampler's, the UNet in its
+            loop is measured, and the copy gives out every round.
         maps: Also return attention maps.
         heads: Also return those of each head.
         measured: ``maps`` for attention maps alone, ``nothing`` for a copy that is edited and
@@ -72,7 +75,8 @@ def instrument(
         UsageError: The file has no annotations, or attentions unlike diffusers'; or what
             ``planned`` raises.
     """
-    model = load_graph(path)
+    whole = load_graph(path)
+    model = unet_of(whole, path) if SAMPLER in whole.metadata_props else whole
     points = find_points(model)
     scopes = Scopes(model)
     experiment = planned(points)
@@ -81,8 +85,10 @@ def instrument(
         _measure(scopes, points)
     if measured in ("all", "maps"):
         _attentions(scopes, points, maps=maps, heads=heads)
+    if model is not whole:
+        give_out(whole, model, path)
     with understood(path):
-        content = bytes(ir.to_proto(model).SerializeToString())
+        content = bytes(ir.to_proto(whole).SerializeToString())
     return Instrumented(content, path.parent, points, maps, heads, experiment)
 
 

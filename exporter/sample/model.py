@@ -11,6 +11,8 @@ from exporter import metadata as meta
 from exporter.errors import UsageError
 from exporter.json_text import json_object
 from exporter.runtime.loading import load_graph
+from exporter.sample.stage import Stage, stage_in
+from exporter.sampler.extract import unet_of
 from exporter.values import dims
 
 
@@ -27,6 +29,7 @@ class Model:
         inputs: Shape of each graph input, sizes and symbols.
         weights: ``atlas.weights``.
         prediction: ``atlas.prediction``; None where the file does not tell.
+        stage: The sampling stage around the UNet; None where the file is one call of it.
     """
 
     path: Path
@@ -37,6 +40,7 @@ class Model:
     inputs: Mapping[str, tuple[int | str, ...]]
     weights: Mapping[str, Any]
     prediction: str | None = None
+    stage: Stage | None = None
 
     @property
     def latent_channels(self) -> int:
@@ -92,6 +96,9 @@ def read_model(path: Path) -> Model:
     if not (multiple.isascii() and multiple.isdecimal() and 0 < len(multiple) < 4):
         raise UsageError(f"{path.name} asks for multiples of {multiple!r}", "1 to 999")
 
+    stage = stage_in(props, path.name)
+    graph = unet_of(model, path).graph if stage else model.graph
+
     def read(key: str, default: str) -> dict[str, Any]:
         return json_object(props.get(meta.PREFIX + key, default), f"{key} of {path.name}")
 
@@ -101,7 +108,8 @@ def read_model(path: Path) -> Model:
         class_name=props.get(meta.PREFIX + "model.class", ""),
         config=read("model.config", "{}"),
         size_multiple=int(multiple),
-        inputs={value.name or "": dims(value) or () for value in model.graph.inputs},
+        inputs={value.name or "": dims(value) or () for value in graph.inputs},
         weights=read("weights", "{}"),
         prediction=props.get(meta.PREFIX + "prediction"),
+        stage=stage,
     )

@@ -134,19 +134,26 @@ def make_plan(request: RecordRequest, model: Model) -> Plan:
         SourceError: A folder without what it should hold.
     """
     _guard(request)
-    scheduler = load_scheduler(
-        request.scheduler or "ddim",
-        request.steps,
-        class_name=model.class_name,
-        config=pipeline_config(request.pipeline),
-        prediction=request.prediction or model.prediction,
-    )
+    scheduler = _scheduler(request, model)
     text = model.width("encoder_hidden_states")
     guided = request.guidance > 1 and text is not None and "timestep_cond" not in model.inputs
     rows = ("uncond", "cond") if guided else ("cond",)
     prompt = _prompt(request, Wanted(text, model.width("text_embeds"), rows))
     height, width = model.size(request.size)
     return Plan(model, scheduler, rows, request.guidance, height, width, prompt, request.seed)
+
+
+def _scheduler(request: RecordRequest, model: Model) -> Any:
+    if model.stage is not None:
+        name, config = model.stage.scheduler, model.stage.config
+        return load_scheduler(name, request.steps, class_name=model.class_name, config=config)
+    return load_scheduler(
+        request.scheduler or "ddim",
+        request.steps,
+        class_name=model.class_name,
+        config=pipeline_config(request.pipeline),
+        prediction=request.prediction or model.prediction,
+    )
 
 
 def _guard(request: RecordRequest) -> None:

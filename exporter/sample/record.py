@@ -13,6 +13,7 @@ from PIL import Image
 
 from exporter.denoising.schedulers import tells_clean
 from exporter.disk import replacing
+from exporter.errors import UsageError
 from exporter.runtime.memory import peak_memory
 from exporter.runtime.providers import choose
 from exporter.runtime.session import Array
@@ -27,6 +28,8 @@ from exporter.sample.pipeline import completed
 from exporter.sample.plan import RecordRequest, make_plan
 from exporter.sample.recording import Recording
 from exporter.sample.run import Run, median
+from exporter.sample.stage import Stage
+from exporter.sample.staged import StagedRun
 from exporter.types import OnProgress, quiet
 
 
@@ -94,6 +97,8 @@ def record(
     """
     start = time.perf_counter()
     model = read_model(request.model)
+    if model.stage:
+        _require_whole(request, model.stage)
     request = completed(request, model)
     plan = make_plan(request, model)
     decoder = Decoder(request.vae, model.latent_channels) if request.vae else None
@@ -109,7 +114,7 @@ def record(
         watched,
         torch.float16 if request.maps == "float16" else torch.float32,
         preview=decoder.size(plan.height, plan.width) if decoder else None,
-        clean=tells_clean(plan.scheduler),
+        clean=model.stage is None and tells_clean(plan.scheduler),
         compare=request.compare,
     )
     metadata = {
@@ -121,7 +126,8 @@ def record(
     if watched.experiment:
         metadata["experiments"] = watched.experiment.to_json()
     with Recording(request.target, tensors, metadata) as recording:
-        run = Run(plan, recording, request.provider, on_progress, on_growth)
+        kind = StagedRun if model.stage else Run
+        run = kind(plan, recording, request.provider, on_progress, on_growth)
         plain = run.plain(_unmeasured(watched, model.path)) if request.compare else None
         seen = run.watched(watched, decoder, compare=request.compare)
         if request.image and decoder:
@@ -143,6 +149,19 @@ def record(
         peak_memory=peak_memory(),
         seconds=time.perf_counter() - start,
     )
+
+
+def _require_whole(request: RecordRequest, stage: Stage) -> None:
+    """Refuses what a loop that is part of the file cannot do."""
+    if request.scheduler or request.prediction:
+        raise UsageError(
+            f"--scheduler or --prediction with {request.model.name}",
+            f"its own, {stage.scheduler}",
+        )
+    if request.wishes:
+        raise UsageError(
+            f"an experiment on {request.model.name}, a sampler's file", "the UNet's file"
+        )
 
 
 def _unmeasured(watched: Instrumented, path: Path) -> Instrumented | None:

@@ -10,6 +10,7 @@ import importlib.util
 from pathlib import Path
 
 PIPELINE = "pipelines/stable_diffusion/pipeline_stable_diffusion.py"
+XL_PIPELINE = "pipelines/stable_diffusion_xl/pipeline_stable_diffusion_xl.py"
 
 
 @functools.cache

@@ -37,13 +37,16 @@ def load(path: Path) -> ir.Model:
     return model
 
 
-def as_function(model: ir.Model, name: str = NAME, domain: str = DOMAIN) -> ir.Function:
+def as_function(
+    model: ir.Model, name: str = NAME, domain: str = DOMAIN, doc: str = DOC
+) -> ir.Function:
     """The model's top level as a function; its initializers become ``Constant`` nodes.
 
     Args:
         model: A UNet's file, loaded. Consumed: its graph is the function's from now on.
         name: Of the function.
         domain: Of the function.
+        doc: Markdown for the function.
     """
     graph = model.graph
     constants = [_constant(value) for value in list(graph.initializers.values())]
@@ -56,7 +59,7 @@ def as_function(model: ir.Model, name: str = NAME, domain: str = DOMAIN) -> ir.F
         {d: v for d, v in model.opset_imports.items() if d in _domains(graph)}
     )
     function = ir.Function(domain, name, graph=graph, attributes=[])
-    function.doc_string = DOC
+    function.doc_string = doc
     return function
 
 

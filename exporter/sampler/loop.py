@@ -65,6 +65,25 @@ class Inputs:
         return [self.latents, *self.conditions.inputs, *noise, self.steps]
 
 
+@dataclass(frozen=True)
+class Stage:
+    """The sampling stage, recorded.
+
+    Attributes:
+        inputs: Of the graph.
+        results: Outputs of the graph by name.
+        graph: With one ``Loop``.
+        functions: What it calls, the UNet and its functions included.
+        opsets: Versions of the domains that occur.
+    """
+
+    inputs: Inputs
+    results: dict[str, Expr]
+    graph: ir.Graph
+    functions: list[ir.Function]
+    opsets: dict[str, int]
+
+
 def sampling_graph(unet: ir.Model, family: Family, *, keep_steps: bool) -> ir.Model:
     """Builds the graph.
 
@@ -76,6 +95,15 @@ def sampling_graph(unet: ir.Model, family: Family, *, keep_steps: bool) -> ir.Mo
     Returns:
         A model with one ``Loop``. Metadata of the UNet's file is kept.
     """
+    stage = sampling_stage(unet, family, keep_steps=keep_steps)
+    model = ir.Model(stage.graph, ir_version=unet.ir_version, functions=stage.functions)
+    model.producer_name, model.producer_version = unet.producer_name, unet.producer_version
+    model.metadata_props.update(unet.metadata_props)
+    return model
+
+
+def sampling_stage(unet: ir.Model, family: Family, *, keep_steps: bool) -> Stage:
+    """Records the graph and the functions in it; see ``sampling_graph``."""
     opset = unet.opset_imports[""]
     specs = {str(value.name): value for value in unet.graph.inputs}
     sample = unet.graph.outputs[0]
@@ -94,10 +122,7 @@ def sampling_graph(unet: ir.Model, family: Family, *, keep_steps: bool) -> ir.Mo
         functions = [*top.library.values(), *unet.functions.values(), function]
     domains = {f.domain: 1 for f in functions}
     graph.opset_imports.update({**unet.opset_imports, **domains, "": opset})
-    model = ir.Model(graph, ir_version=unet.ir_version, functions=functions)
-    model.producer_name, model.producer_version = unet.producer_name, unet.producer_version
-    model.metadata_props.update(unet.metadata_props)
-    return model
+    return Stage(inputs, results, graph, functions, dict(graph.opset_imports))
 
 
 def _inputs(specs: Mapping[str, ir.Value], sample: ir.Value, family: Family) -> Inputs:

@@ -7,12 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
-
 from exporter import metadata as meta
 from exporter.digest import digests
 from exporter.disk import replacing
-from exporter.errors import GraphError, ParityError
+from exporter.errors import ParityError
+from exporter.files import validate
 from exporter.publish import write
 from exporter.sampler.embed import load, relink
 from exporter.sampler.locate import locate
@@ -78,7 +77,7 @@ def make_sampler(request: SamplerRequest, on_progress: OnProgress = quiet) -> Sa
     proof = None
     with replacing(request.target) as temporary:
         write(model, temporary, _facts(plan))
-        _validate(temporary)
+        validate(temporary)
         clock("write")
         if request.check:
             proof = prove(temporary, plan, on_progress=on_progress)
@@ -132,14 +131,6 @@ def _doc(plan: SamplerPlan) -> str:
         f"and one step of `{name}`.\n\n{plan.family.formula}\n\n"
         "docs/SAMPLING.md explains every part."
     )
-
-
-def _validate(path: Path) -> None:
-    try:
-        onnx.checker.check_model(str(path), full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise GraphError(f"onnx.checker refuses the graph: {reason}") from error
 
 
 def _failed(path: Path, plan: SamplerPlan, proof: SamplerProof) -> ParityError:

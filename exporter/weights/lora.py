@@ -77,8 +77,8 @@ def strength_of(text: str) -> tuple[Path, float]:
         UsageError: The strength is no number.
     """
     path, given, number = text.rpartition("=")
-    if not given or Path(text).is_file():
-        return Path(text).expanduser(), 1.0
+    if not given or _exists(Path(text)):
+        return Path(text), 1.0
     try:
         strength = float(number)
     except ValueError as error:
@@ -87,7 +87,14 @@ def strength_of(text: str) -> tuple[Path, float]:
         ) from error
     if not math.isfinite(strength):
         raise UsageError(f"strength {number!r} of {path}", "a finite number")
-    return Path(path).expanduser(), strength
+    return Path(path), strength
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # too long a name
+        return False
 
 
 def layers_of(unet: torch.nn.Module) -> dict[str, Shape]:
@@ -111,7 +118,7 @@ def read_lora(path: Path, layers: Mapping[str, Shape], config: Mapping[str, Any]
         CheckpointError: Broken, no LoRA, or one of a kind that is no product of two factors.
         UsageError: It is for another UNet; names the first layer that does not fit.
     """
-    if path.suffix != ".safetensors" or not path.is_file():
+    if path.suffix != ".safetensors" or not _exists(path):
         raise CheckpointError(f"{path} is no safetensors file", "a LoRA in .safetensors")
     stored = Checkpoint.open(path)
     _refuse_strangers(path, stored)
@@ -138,6 +145,8 @@ def read_lora(path: Path, layers: Mapping[str, Shape], config: Mapping[str, Any]
                 f"{path.name} changes {name}, which this UNet does not have",
                 "a LoRA for this UNet",
             )
+        if layer_path in factors:
+            raise CheckpointError(f"{path.name} changes {layer_path} under two names")
         factors[layer_path] = _factors(path, name, tensors, layers[layer_path], told)
     return Lora(path.name, factors, text)
 
@@ -186,6 +195,12 @@ def _factors(
     if not {"down", "up"} <= tensors.keys():
         missing = "up" if "down" in tensors else "down"
         raise CheckpointError(f"{path.name} has no {missing} factor for {name}")
+    for part, tensor in tensors.items():
+        if part != "alpha" and not (tensor.is_floating_point() and tensor.ndim):
+            raise CheckpointError(
+                f"{path.name}: {part} of {name} is {tensor.dtype} of {list(tensor.shape)}",
+                "a matrix of floats",
+            )
     conv = len(wanted) == 4
     down, up = _shaped(tensors["down"], conv=conv), _shaped(tensors["up"], conv=conv)
     tail = (1, 1) if conv else ()
@@ -201,9 +216,11 @@ def _factors(
             "use a LoRA of this UNet's family",
         )
     alpha = tensors.get("alpha")
-    if alpha is not None and (alpha.numel() != 1 or not math.isfinite(float(alpha))):
+    if alpha is not None and alpha.numel() != 1:
         raise CheckpointError(f"{path.name}: alpha of {name} is no number")
     scale = told.scale(name, rank) if alpha is None else float(alpha) / rank
+    if not math.isfinite(scale):
+        raise CheckpointError(f"{path.name}: alpha of {name} is not finite")
     return Factors(down, up, scale)
 
 

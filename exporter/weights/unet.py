@@ -17,7 +17,7 @@ from exporter.weights.blueprint import Blueprint
 from exporter.weights.checkpoint import validate
 
 
-class _EmptyParameters(TorchFunctionMode):
+class EmptyParameters(TorchFunctionMode):
     """Puts what ``torch.empty`` makes, parameters about to be initialised, on one device.
 
     Unlike ``torch.device("meta")`` as a context, buffers that a constructor computes keep
@@ -53,7 +53,7 @@ def build_from_config(
     import diffusers  # takes seconds: only when a UNet is really built
 
     try:
-        with _EmptyParameters(device), warnings.catch_warnings():
+        with EmptyParameters(device), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what a weight check refuses in words of ours
             unet: torch.nn.Module = getattr(diffusers, class_name).from_config(dict(config))
     except Exception as error:  # whatever a constructor does with values it never expected

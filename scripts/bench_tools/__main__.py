@@ -1,9 +1,15 @@
-"""``scripts/bench peers|floor|scale|gpu``."""
+"""``scripts/bench peers|floor|scale|gpu|sampler``."""
 
 import sys
 from importlib import import_module
 
-COMMANDS = {"peers": "cli", "floor": "surplus", "scale": "scale", "gpu": "gpu"}
+COMMANDS = {
+    "peers": "cli",
+    "floor": "surplus",
+    "scale": "scale",
+    "gpu": "gpu",
+    "sampler": "sampling",
+}
 
 
 def main(argv: list[str]) -> int:

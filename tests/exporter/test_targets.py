@@ -64,7 +64,7 @@ class Line:
 
     @property
     def outputs(self) -> list[argparse.Action]:
-        return [a for a in self.cli._parser()._actions if isinstance(a.type, Target)]
+        return [a for a in parser_of(self.command)._actions if isinstance(a.type, Target)]
 
     def run(self, *more: str, out: str = "new.onnx") -> int:
         code: int = self.cli.main([*(a.replace("{out}", out) for a in self.arguments), *more])
@@ -172,6 +172,8 @@ HEADS = {
     targets.PARITY_REPORT: b'{\n  "schema": 1,\n  "file": "unet.onnx"',
     targets.PROFILE: b'{\n  "format": 1,\n  "file": "unet.onnx"',
     targets.IMPORTANCE: b'{\n "format": 1,\n "kind": "importance",',
+    targets.COMMANDS: b"::error file=unet.onnx::",
+    targets.SEARCH_LOG: b'{"subject": "tiny"',
     targets.JUNIT: b"<?xml version='1.0'?>\n<testsuites>",
     targets.MARKDOWN: b"## Parity of `unet.onnx`",
     targets.SVG: b'<svg xmlns="http://www.w3.org/2000/svg">',
@@ -218,6 +220,12 @@ def model() -> onnx.ModelProto:
     return helper.make_model(graph, functions=[function])
 
 
+def parser_of(command: str) -> argparse.ArgumentParser:
+    cli: Any = import_module(f"{command}.cli")
+    made: argparse.ArgumentParser = (getattr(cli, "command_line", None) or cli._parser)()
+    return made
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(f): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
 
@@ -226,7 +234,7 @@ def test_no_command_and_no_option_is_forgotten():
     commands = {m for m, _ in unet_atlas.COMMANDS.values() if m.startswith("exporter")}
     assert commands == set(READ) == {line.command for line in LINES.values()}
     for command, read in READ.items():
-        for action in import_module(f"{command}.cli")._parser()._actions:
+        for action in parser_of(command)._actions:
             number = action.type in (int, float) or isinstance(action.type, Number)
             free = action.nargs != 0 and not action.choices and not number
             known = isinstance(action.type, Target) or action.dest in read | WORDS
@@ -321,7 +329,7 @@ def test_a_file_of_another_kind_stays(name, place, capfd):
             (kind.suffixes[0], head) for k, head in HEADS.items() if k not in action.type.kinds
         ]
         if not in_folder:
-            strangers.append((".txt", HEADS[kind]))
+            strangers.append((".doc", HEADS[kind]))
         for suffix, content in strangers:
             written = place / "b" / f"pipeline{suffix}"
             written.parent.mkdir()

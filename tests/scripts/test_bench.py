@@ -240,3 +240,20 @@ def test_every_benchmark_has_its_help(name, capsys):
 def test_a_benchmark_that_does_not_exist(capsys):
     assert bench_main(["speed"]) == bench_main([]) == 2
     assert "peers|floor|scale|gpu" in capsys.readouterr().err
+
+
+def test_the_sampler_is_compared_within_a_round():
+    from bench_tools import sampling
+
+    loop = [
+        {"cpu": 2.0, "open": 1.0, "memory": 100.0},
+        {"cpu": 4.0, "open": 1.0, "memory": 100.0},
+    ]
+    graph = [
+        {"cpu": 2.0, "open": 1.2, "memory": 100.0},
+        {"cpu": 4.2, "open": 1.2, "memory": 90.0},
+    ]
+    lines = sampling.markdown({"loop": loop, "graph": graph}, "here").splitlines()
+    assert "×1.02 (1–1.05) | 1.02: missed" in lines[2]  # 1.025 is above the goal
+    assert "×1.2 (1.2–1.2) | 1.1: missed" in lines[3]
+    assert "×0.95 (0.9–1) | 1.1: met" in lines[4]

@@ -15,6 +15,7 @@ from viewer.model.flows import with_costs, with_flows
 from viewer.model.groups import grouped
 from viewer.model.rows import node_row, value_row
 from viewer.model.sizes import Nominal
+from viewer.model.stage import Stage, find_stage
 from viewer.model.standing import Standing, standing
 from viewer.model.tree import Node, Tree
 from viewer.model.unet import Attention, Block, Injection, Skip
@@ -35,6 +36,7 @@ class Atlas:
         injections: Where the time enters.
         attentions: Every attention with the provenance of Q, K and V.
         missing: What the file does not say, one sentence each.
+        stage: The loop around the UNet; None where the file is one call of it.
     """
 
     file: model_file.ModelFile
@@ -46,6 +48,7 @@ class Atlas:
     injections: tuple[Injection, ...]
     attentions: tuple[Attention, ...]
     missing: tuple[str, ...]
+    stage: Stage | None = None
 
     @property
     def name(self) -> str:
@@ -154,6 +157,7 @@ class Atlas:
             "injections": [vars(injection) for injection in self.injections],
             "attentions": [vars(attention) for attention in self.attentions],
             "roles": {role: list(ids) for role, ids in self.parts.items()},
+            "stage": vars(self.stage) if self.stage else None,
         }
 
 
@@ -184,7 +188,8 @@ def read(
     found = unet.skips(tree)
     tree = _mark_skips(tree, found)
     parts = (unet.blocks(tree, found), found, unet.injections(tree), unet.attentions(tree))
-    atlas = Atlas(file, metadata, nominal, tree, *parts, missing=())
+    stage = find_stage(tree, _json(metadata.get("atlas.sampler")))
+    atlas = Atlas(file, metadata, nominal, tree, *parts, missing=(), stage=stage)
     return replace(atlas, missing=tuple(_missing(atlas)))
 
 

@@ -56,6 +56,12 @@ def expand(model: ir.Model) -> Tree:
     return Tree(nodes, values, tuple(inputs), outputs, tuple(top), builder.truncated)
 
 
+def _formals(function: ir.Function | None, body: ir.Graph | None) -> tuple[str, ...]:
+    """Names of a function's inputs, or of what a loop carries."""
+    values = function.inputs if function else body.inputs[2:] if body is not None else ()
+    return tuple(value.name or "" for value in values)
+
+
 @dataclass
 class _Builder:
     model: ir.Model
@@ -114,7 +120,11 @@ class _Builder:
         inputs = [ABSENT if v is None else scope.get(v, WEIGHT) for v in node.inputs]
         weights = [self.constants[v] for v in node.inputs if v in self.constants]
         children: list[int] = []
-        if function is None:
+        body = self.body(node)
+        if body is not None:
+            inputs += captured(node, scope)
+            children = self.rounds(node, body, scope, identifier, path)
+        elif function is None:
             inputs += captured(node, scope)
             for value in node.outputs:
                 if value.name:  # an optional result that nobody asked for has none
@@ -124,7 +134,7 @@ class _Builder:
         self.nodes[identifier] = Node(
             id=identifier,
             parent=parent,
-            kind="op" if function is None else "call",
+            kind="call" if function else "group" if body is not None else "op",
             path=path,
             name=node.name or "",
             op=node.op_type,
@@ -135,7 +145,7 @@ class _Builder:
             level=count(node.metadata_props.get("atlas.level", "")),
             inputs=tuple(inputs),
             outputs=tuple(scope[v] for v in node.outputs if v in scope),
-            formals=tuple(v.name or "" for v in function.inputs) if function else (),
+            formals=_formals(function, body),
             locals=tuple(v.name or "" for v in node.outputs if v in scope),
             weights=self.counted(weights),
             attributes=attributes(node),
@@ -143,6 +153,41 @@ class _Builder:
             children=tuple(children),
         )
         return identifier
+
+    def body(self, node: ir.Node) -> ir.Graph | None:
+        """What a ``Loop`` around calls repeats; None for any other node."""
+        attribute = node.attributes.get("body")
+        if node.op_type != "Loop" or node.domain or attribute is None:
+            return None
+        if attribute.type != ir.AttributeType.GRAPH:
+            return None
+        graph: ir.Graph = attribute.value
+        calls = any(inner.op_identifier() in self.model.functions for inner in graph)
+        fits = calls and len(graph.inputs) == len(node.inputs) and len(graph.outputs) > 1
+        return graph if fits and len(self.nodes) <= NODE_LIMIT else None
+
+    def rounds(
+        self,
+        node: ir.Node,
+        body: ir.Graph,
+        scope: dict[ir.Value, int],
+        identifier: int,
+        path: str,
+    ) -> list[int]:
+        """Expands the body once: what is carried is, inside, the value of the first round."""
+        inner = dict(scope)
+        for formal, actual in zip(body.inputs[2:], node.inputs[2:], strict=True):
+            if actual in scope:
+                inner[formal] = scope[actual]
+                self.learn(scope[actual], formal)
+        for formal in body.inputs:
+            if formal not in inner:
+                inner[formal] = self.value(formal, None)
+        children = self.scope(body, inner, identifier, f"{path}/", module_path(node))
+        for result, value in zip(body.outputs[1:], node.outputs, strict=False):
+            if result in inner:
+                scope[value] = inner[result]
+        return children
 
     def call(
         self,

@@ -17,6 +17,20 @@ _INPUT_FLOWS: dict[str, Flow] = {
     "text_embeds": "time",
     "time_ids": "time",
     "encoder_hidden_states": "text",
+    # of a sampler's file, and of a text-to-image file (docs/FORMAT.md)
+    "prompt_embeds": "text",
+    "negative_prompt_embeds": "text",
+    "pooled_prompt_embeds": "time",
+    "negative_pooled_prompt_embeds": "time",
+    "negative_time_ids": "time",
+    "num_inference_steps": "time",
+    "guidance_scale": "shape",
+    "guidance_rescale": "shape",
+    "input_ids": "text",
+    "input_ids_2": "text",
+    "negative_input_ids": "text",
+    "negative_input_ids_2": "text",
+    "zero_negative": "shape",
 }
 
 

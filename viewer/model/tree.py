@@ -72,7 +72,8 @@ class Node:
     Attributes:
         id: Index in ``Tree.nodes``.
         parent: Enclosing call; None at the top.
-        kind: ``call`` (has a function in the file), ``group`` (ours, for flat files), ``op``.
+        kind: ``call`` (has a function in the file), ``group`` (ours, for flat files; or a
+            ``Loop`` with what it repeats), ``op``.
         path: Deep link: the segments from the top, joined with ``/``.
         name: Name in the file; for a group its module.
         op: Operator or function name.

@@ -91,9 +91,9 @@ class _Calls(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not self._stack or getattr(func, "__name__", "").startswith("__"):
+        if getattr(func, "__name__", "").startswith("__"):
             return result
-        module = self._stack[-1]
+        module = self._stack[-1] if self._stack else ""  # between nets: the UNet's own
         if self._calls is None or module in self._calls:
             with torch._C.DisableTorchFunction():
                 operands, sources = tuple(_floats((args, kwargs))), _sources()

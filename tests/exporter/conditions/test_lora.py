@@ -265,6 +265,13 @@ def bad(files: Files, folder: Path, how: str) -> Path:
         stored = {k.replace("down_blocks.0", "down_blocks.7"): v for k, v in stored.items()}
     elif how == "one factor":
         del stored[first]
+    elif how == "alpha":
+        stored[first.replace("lora_A.weight", "alpha")] = torch.tensor(float("nan"))
+    elif how == "scalar":
+        stored[first] = torch.tensor(1.0)
+    elif how == "two names":
+        for name in (first, first.replace("lora_A", "lora_B")):
+            stored[f"base_model.model.{name}"] = stored[name].clone()
     elif how == "text alone":
         stored = {"lora_te_text_model.lora_down.weight": torch.zeros(2, 2)}
     elif how == "no rank":
@@ -283,6 +290,9 @@ def bad(files: Files, folder: Path, how: str) -> Path:
         ("one factor", "has no down factor"),
         ("text alone", "no LoRA of a UNet"),
         ("no rank", "factors of"),
+        ("alpha", "is not finite"),
+        ("scalar", "expected a matrix of floats"),
+        ("two names", "under two names"),
         ("lora_magnitude_vector", "is DoRA"),
         ("lokr_w1", "is LoKr"),
         ("hada_w1_a", "is LoHa"),

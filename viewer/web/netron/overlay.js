@@ -2,6 +2,7 @@
 // It colours what Netron draws, follows the selection, and reads weights by range. When a
 // hook that it needs is missing it leaves Netron alone and says so to the page around it.
 
+import { within } from "./nested.js";
 import { applyTheme, figure } from "./style.js";
 
 const ORIGIN = window.location.origin;
@@ -96,7 +97,7 @@ function stackFor(model, chain) {
   const stack = [entry(graph)];
   for (const id of chain) {
     const call = atlas.nodes[id];
-    const node = graph.nodes.find((one) => firstOutput(one) === (call.locals ?? [])[0]);
+    const node = within(graph).find((one) => firstOutput(one) === (call.locals ?? [])[0]);
     if (!node || !Array.isArray(node.type?.nodes)) {
       return null;
     }

@@ -61,6 +61,12 @@ export class Atlas {
     count(this, this.natural);
   }
 
+  // A path as seen from the UNet, which may lie inside a sampling stage.
+  inU(path) {
+    const around = this.stage ? `${this.nodes[this.stage.unet].path}/` : "";
+    return path.startsWith(around) ? path.slice(around.length) : path;
+  }
+
   ancestors(id) {
     const chain = [];
     for (let node = this.nodes[id]; node && node.parent !== null;) {

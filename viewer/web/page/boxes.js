@@ -38,10 +38,11 @@ export function fitted(text, room, font = 13) {
 
 export function drawBlock(atlas, block, box, { narrow, alive }, options) {
   const node = atlas.nodes[block.nodes[0]];
+  const name = atlas.inU(node.path);
   const [, channels, ...size] = block.work ?? [];
   const level =
     block.level === null || block.level === undefined ? "" : `level ${block.level}, `;
-  const label = `${node.path}, ${level}${shapeText(block.work)}, ${cost(block, atlas).join(", ")}`;
+  const label = `${name}, ${level}${shapeText(block.work)}, ${cost(block, atlas).join(", ")}`;
   const group = svg("g", {
     class: `block side-${block.kind}`,
     transform: `translate(${box.x} ${box.y})`,
@@ -49,7 +50,7 @@ export function drawBlock(atlas, block, box, { narrow, alive }, options) {
   });
   interactive(group, node.id, label, options);
   const long = `${channels} × ${shapeText(size, options.numbers ? atlas.nominal : null)}`;
-  const fits = narrow || textWidth(node.path, 14.2) + textWidth(long, 12) + 34 < box.width;
+  const fits = narrow || textWidth(name, 14.2) + textWidth(long, 12) + 34 < box.width;
   const short = fits ? long : `${channels} ch.`;
   const shape = channels === undefined ? "" : short;
   const at = narrow ? { x: 10, y: 35 } : { x: box.width - 12, y: 20, "text-anchor": "end" };
@@ -59,8 +60,8 @@ export function drawBlock(atlas, block, box, { narrow, alive }, options) {
       "text",
       { class: "name", x: 10, y: 20 },
       narrow
-        ? fitted(node.path, box.width - 14, 12.5)
-        : fitted(node.path, box.width - 26 - textWidth(shape, 12), 13.5),
+        ? fitted(name, box.width - 14, 12.5)
+        : fitted(name, box.width - 26 - textWidth(shape, 12), 13.5),
     ),
     svg("text", { class: "shape", ...at }, shape),
   );

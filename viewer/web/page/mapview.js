@@ -9,6 +9,7 @@ import { shapeOf } from "./nodes.js";
 import { compact, known, percent, share } from "./numbers.js";
 import { severity } from "./parity.js";
 import { roleLabel } from "./roles.js";
+import { drawStage } from "./stage.js";
 import { heatOf } from "./timing.js";
 
 export function drawMaps(app) {
@@ -57,7 +58,7 @@ function oneMap(app, index, width) {
   }
   app.sampling.paint(drawn, index);
   rove(drawn);
-  return box(drawn);
+  return box(drawStage(app, index), drawn);
 }
 
 function mark(app, atlas, item, { differing, moved, mine }) {

@@ -1,0 +1,1 @@
+"""Text encoders, sampling stage and image decoder of a pipeline as one file."""

@@ -1,0 +1,86 @@
+"""Whole tiny pipelines and their text-to-image files, made once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+
+import exporter.text_to_image.make
+from exporter.text_to_image.graph import PartGraph, build_part
+from exporter.text_to_image.make import make_picture
+from exporter.text_to_image.part import Part
+from exporter.text_to_image.plan import PicturePlan, PictureRequest, make_plan
+from tests.exporter.sample.tinysd import (
+    XL_POOLED,
+    XL_WIDTH,
+    save_text_encoder,
+    save_vae,
+)
+
+Made = Callable[..., tuple[Path, PicturePlan]]
+KINDS = {"sd": "StableDiffusionPipeline", "xl": "StableDiffusionXLPipeline"}
+
+
+@pytest.fixture(scope="session")
+def pipelines(tmp_path_factory: pytest.TempPathFactory, workshop: Any) -> dict[str, Path]:
+    """``sd``: Stable Diffusion over ``micro``; ``xl``: SDXL over ``tiny-xl``."""
+    made = {}
+    for kind, unet in (("sd", "micro"), ("xl", "tiny-xl")):
+        root = tmp_path_factory.mktemp("pipelines") / f"tiny-{kind}"
+        shutil.copytree(workshop.pipeline(unet) / "unet", root / "unet")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations inside the libraries that save
+            if kind == "sd":
+                save_text_encoder(root / "text_encoder", 16)
+            else:
+                save_text_encoder(root / "text_encoder", 32)
+                save_text_encoder(root / "text_encoder_2", XL_WIDTH - 32, projected=XL_POOLED)
+            save_vae(root / "vae")
+            diffusers.EulerDiscreteScheduler(
+                beta_start=0.00085,
+                beta_end=0.012,
+                beta_schedule="scaled_linear",
+                steps_offset=1,
+                timestep_spacing="leading",
+            ).save_pretrained(root / "scheduler")
+        (root / "model_index.json").write_text(json.dumps({"_class_name": KINDS[kind]}))
+        made[kind] = root
+    return made
+
+
+@pytest.fixture(scope="session")
+def picture(pipelines: dict[str, Path], workshop: Any) -> Made:
+    """``picture("sd", sampler="ddim", ...)``: a file beside its pipeline, and its plan."""
+    made: dict[Any, tuple[Path, PicturePlan]] = {}
+    traced: dict[str, PartGraph] = {}
+
+    def build(part: Part, *how: Any) -> PartGraph:
+        key = f"{part.weights.files[0]} {how[:2]}"
+        if key not in traced:
+            traced[key] = build_part(part, *how)
+        return replace(traced[key], model=traced[key].model.clone())
+
+    def make(kind: str, name: str = "own", **how: Any) -> tuple[Path, PicturePlan]:
+        key = (kind, name, *sorted(how.items()))
+        if key not in made:
+            target = (
+                pipelines[kind]
+                / f"{name if name != 'own' else '-'.join(['own', *how.values()])}.onnx"
+            )
+            request = PictureRequest(target, str(pipelines[kind]), check=False, **how)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(exporter.text_to_image.make, "build", workshop._build)
+                patch.setattr(exporter.text_to_image.make, "build_part", build)
+                make_picture(request)
+            made[key] = target, make_plan(request)
+        return made[key]
+
+    return make
