@@ -326,7 +326,7 @@ document.addEventListener("keydown", (event) => {
 
 const HEARD = {
   show: queue,
-  style(message) {
+  style: (message) => {
     lit = message.lit;
     hidden = new Set(message.hidden);
     if (atlas && view?.target) {
@@ -334,14 +334,13 @@ const HEARD = {
     }
   },
   fit: () => fit(null),
-  theme: (message) => applyTheme(message.dark),
+  theme: ({ dark }) => applyTheme(dark),
   figure: () => tell({ type: "figure", ...figure() }),
 };
 
-window.addEventListener("message", async (event) => {
-  const ours = event.origin === ORIGIN && event.source === window.parent;
-  if (ours && event.data?.to === "netron") {
-    await HEARD[event.data.type]?.(event.data);
+window.addEventListener("message", ({ origin, source, data }) => {
+  if (origin === ORIGIN && source === window.parent && data?.to === "netron") {
+    HEARD[data.type]?.(data);
   }
 });
 

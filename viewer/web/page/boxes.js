@@ -50,7 +50,7 @@ export function drawBlock(atlas, block, box, { narrow, alive }, options) {
   });
   interactive(group, node.id, label, options);
   const long = `${channels} × ${shapeText(size, options.numbers ? atlas.nominal : null)}`;
-  const fits = narrow || textWidth(node.path, 14.2) + textWidth(long, 12) + 34 < box.width;
+  const fits = narrow || textWidth(name, 14.2) + textWidth(long, 12) + 34 < box.width;
   const short = fits ? long : `${channels} ch.`;
   const shape = channels === undefined ? "" : short;
   const at = narrow ? { x: 10, y: 35 } : { x: box.width - 12, y: 20, "text-anchor": "end" };
