@@ -88,7 +88,7 @@ def half(workshop):
 def test_kept_modules_compute_in_fp32(half):
     assert {v.dtype for v in _inputs(half)} == {torch.float16, torch.float32}  # the timestep
     for name, value in half.exported.state_dict.items():
-        kept = name.startswith(("unet.mid_block.", "unet.conv_norm_out."))
+        kept = name.startswith(("traced.mid_block.", "traced.conv_norm_out."))
         assert value.dtype == (torch.float32 if kept else torch.float16)
     for node in half.exported.graph.nodes:
         if node.target == torch.ops.aten.conv2d.default:

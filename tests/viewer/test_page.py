@@ -325,7 +325,7 @@ def test_parity_colours_the_map(eyes, serve, atlas):
         {"module": "up_blocks.0", "max_abs": 1e-7},
     ]
     page = eyes.open(serve(atlas, report={"blocks": blocks}).url + "#/?tab=parity")
-    expect(page.locator("#panel")).to_contain_text("passed on cpu")
+    expect(page.locator("#panel")).to_contain_text("proven on cpu")
     expect(page.locator("#panel tbody tr", has_text="mid_block")).to_contain_text("2.0e-5")
     severity = "one => Number(one.style.getPropertyValue('--severity'))"
     tinted = page.locator(".map .block[data-error]")

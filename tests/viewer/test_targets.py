@@ -23,7 +23,7 @@ from viewer.errors import TargetError
 from viewer.replay import cli as replay
 from viewer.targets import Target, guard
 
-READ = {"model", "other", "report", "profile", "recording", "pipeline"}
+READ = {"model", "other", "report", "profile", "recording", "pipeline", "against"}
 COMMANDS = {
     "viewer": (
         cli,
@@ -33,7 +33,7 @@ COMMANDS = {
     ),
     "viewer.replay": (
         replay,
-        ["a/run.safetensors", "--model", "a/unet.onnx"],
+        ["a/run.safetensors", "--model", "a/unet.onnx", "--against", "a/second.safetensors"],
         ["a/run.safetensors"],
     ),
 }  # fmt: skip
@@ -49,6 +49,7 @@ INPUTS = {
     },
     "viewer.replay": {
         "recording": "run.safetensors",
+        "other recording": "second.safetensors",
         "model": "unet.onnx",
         "external data": "unet.data",
         "refused link": "linked.data",
@@ -75,7 +76,8 @@ def place(tmp_path, monkeypatch):
     folder.mkdir()
     for name in ("unet", "other"):
         build(folder / f"{name}.onnx")
-    recorded.write(folder / "run.safetensors", model={"file": "unet.onnx"})
+    for name in ("run", "second"):
+        recorded.write(folder / f"{name}.safetensors", model={"file": "unet.onnx"})
     (folder / "r.json").write_text('{"blocks": {}}')
     monkeypatch.chdir(tmp_path)
     return tmp_path

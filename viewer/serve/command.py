@@ -45,10 +45,10 @@ def serve(
         NetronError: Netron is not installed.
     """
     with Server(shown, netron.find(), options.host, options.port, sampler) as server:
-        say(f"{title}: {server.url}{place}  (Ctrl-C ends)")
-        if not options.no_browser:
-            webbrowser.open(server.url + place)
-        try:
+        try:  # from the line on that says how to end it
+            say(f"{title}: {server.url}{place}  (Ctrl-C ends)")
+            if not options.no_browser:
+                webbrowser.open(server.url + place)
             server.serve_forever()
         except KeyboardInterrupt:
             return  # that is how it ends
