@@ -27,7 +27,9 @@ from exporter.targets import Target, guard
 from exporter.terminal import Number
 
 READ = {
-    "exporter": {"from_file", "scheduler", "model", "all", "fuse_lora", "controlnet"},
+    "exporter": {
+        "pipeline", "from_file", "scheduler", "model", "all", "fuse_lora", "controlnet",
+    },
     "exporter.parity": {"file", "model", "fuse_lora", "controlnet"},
     "exporter.profile": {"file"},
     "exporter.lora": {"lora", "unet"},
@@ -141,6 +143,7 @@ LINES = {
     "exporter --controlnet": Line(
         "exporter", ["{out}", "--model", "tiny", "--controlnet", "a/pipeline"], FOLDER
     ),
+    "exporter --pipeline": Line("exporter", ["{out}", "--pipeline", "a/pipeline"], FOLDER),
     "exporter.sample --importance": Line(
         "exporter.sample",
         ["a/unet.onnx", "{out}", "--importance", "a/prompts.txt"],
