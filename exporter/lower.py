@@ -165,8 +165,9 @@ def _set_origin(node: ir.Node) -> None:
     frames = [
         f"{package}/{m['file'].split(f'/{package}/', 1)[1]}:{m['line']}"
         for m in _FRAME.finditer(trace)
-        for package in _PACKAGES
-        if f"/{package}/" in m["file"]
+        # diffusers has a folder called transformers
+        for package in [next((p for p in _PACKAGES if f"/{p}/" in m["file"]), None)]
+        if package
     ]
     if frames:
         props[meta.SOURCE] = frames[-1]

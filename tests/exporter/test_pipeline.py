@@ -322,7 +322,7 @@ def test_ctrl_c_stops_the_copy_before_its_folder_goes(workshop, linked, monkeypa
     """The thread that copies is in the middle of a tensor when the trace is interrupted."""
     before, reading, interrupted = listing(linked), threading.Event(), threading.Event()
     weights, read = workshop.source("micro").weights, []
-    original = type(weights).read
+    original = type(weights).raw
 
     def slow(self, name):
         reading.set()
@@ -337,7 +337,7 @@ def test_ctrl_c_stops_the_copy_before_its_folder_goes(workshop, linked, monkeypa
             interrupted.set()
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(type(weights), "read", slow)
+    monkeypatch.setattr(type(weights), "raw", slow)
     request = ExportRequest(linked / "u.onnx", str(linked), weights="copy", check=False)
     with pytest.raises(KeyboardInterrupt):
         export(request, interrupt)

@@ -11,9 +11,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-import exporter.files
-import exporter.pipeline
+import exporter.variant
 from exporter.errors import ParityError, TargetError, UsageError
+from exporter.parity import ask
 from exporter.parity.check import check
 from exporter.parity.subject import Subject
 from exporter.source import load_source
@@ -41,9 +41,9 @@ def _facts(path: Path) -> dict[str, Any]:
 @pytest.fixture
 def questions(monkeypatch):
     """Grows by one whenever PyTorch is asked."""
-    asked, ask = [], exporter.files.ask
+    asked, original = [], ask.ask
     monkeypatch.setattr(
-        exporter.files, "ask", lambda *args, **more: asked.append(1) or ask(*args, **more)
+        ask, "ask", lambda *args, **more: asked.append(1) or original(*args, **more)
     )
     return asked
 
@@ -97,7 +97,7 @@ def test_a_wrong_variant_leaves_nothing(workshop, linked, monkeypatch, weights, 
         conv.replace_input_with(2, biases["down_blocks.0.resnets.0.conv1.bias"])
         return variant
 
-    monkeypatch.setattr(exporter.pipeline, "make_variant", wrong_bias)
+    monkeypatch.setattr(exporter.variant, "make_variant", wrong_bias)
     with pytest.raises(ParityError, match=r"unet\.ort\.onnx differs from PyTorch"):
         workshop.export(linked / "unet.onnx", linked, check=True, **wishes)
     assert listing(linked) == before
