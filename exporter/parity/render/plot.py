@@ -41,5 +41,6 @@ def plot(runs: Sequence[Trajectory], title: str) -> str:
                 axes.plot(steps, drawn, dash, color=colour, label=name, gid=f"{index} {dash}")
         figure.legend(loc="outside right upper", frameon=False)
         text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Title": title, "Date": None, "Creator": None})
+        told = {"Title": title, "Date": None, "Creator": None}
+        figure.savefig(text, format="svg", metadata=told)
     return text.getvalue()
