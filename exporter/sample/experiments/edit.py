@@ -35,6 +35,32 @@ class Edit(Protocol):
         """Where it takes effect, for the recording."""
 
 
+class OneFactor:
+    """An edit for one wish, whose strength is one factor.
+
+    Attributes:
+        wish: What was asked for.
+        number: Of the edit among all: its input is ``experiment.<number>``.
+    """
+
+    wish: Wish
+    number: int
+
+    @property
+    def wishes(self) -> Sequence[Wish]:
+        """The one."""
+        return (self.wish,)
+
+    @property
+    def input(self) -> str:
+        """Name of the graph input that is the factor."""
+        return f"{INPUT}.{self.number}"
+
+    def feeds(self, active: Collection[Wish]) -> Feeds:
+        """The factor, or 1."""
+        return {self.input: scalar(self.wish.factors[0] if self.wish in active else 1.0)}
+
+
 @dataclass(frozen=True)
 class Experiment:
     """Edits that are made together, in this order; none leaves the file as it is."""

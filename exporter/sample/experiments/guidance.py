@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from exporter.sample.experiments.edit import INPUT, Feeds, scalar, strength
+from exporter.sample.experiments.edit import INPUT, OneFactor, strength
 from exporter.sample.experiments.wish import Wish
 from exporter.sample.scope import Scopes
 
@@ -13,7 +13,7 @@ HALVES = ("uncond", "cond")
 
 
 @dataclass(frozen=True)
-class Guidance:
+class Guidance(OneFactor):
     """A half of the prediction, moved towards the other one.
 
     Attributes:
@@ -23,16 +23,6 @@ class Guidance:
 
     wish: Wish
     number: int
-
-    @property
-    def wishes(self) -> Sequence[Wish]:
-        """The one."""
-        return (self.wish,)
-
-    @property
-    def input(self) -> str:
-        """Name of the graph input that is the factor."""
-        return f"{INPUT}.{self.number}"
 
     def apply(self, scopes: Scopes) -> None:
         """``half = factor * half + (1 - factor) * other`` at the graph's output."""
@@ -58,10 +48,6 @@ class Guidance:
         joined = scope.op("Concat", both, out.dtype, axis=0)
         joined.name, joined.shape = name, out.shape
         graph.outputs[0] = joined
-
-    def feeds(self, active: Collection[Wish]) -> Feeds:
-        """The factor, or 1."""
-        return {self.input: scalar(self.wish.factors[0] if self.wish in active else 1.0)}
 
     def modules(self) -> Sequence[str]:
         """What it changes is the prediction."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
 
 from exporter.errors import UsageError
-from exporter.sample.experiments.edit import INPUT, Feeds, scalar
+from exporter.sample.experiments.edit import OneFactor
 from exporter.sample.experiments.places import chosen
 from exporter.sample.experiments.scaling import module_roles
 from exporter.sample.experiments.wish import Wish
@@ -19,7 +19,7 @@ from exporter.sample.scope import Scope, Scopes
 
 
 @dataclass(frozen=True)
-class Head:
+class Head(OneFactor):
     """The values of one head, multiplied.
 
     Attributes:
@@ -33,16 +33,6 @@ class Head:
     attentions: tuple[CrossAttention, ...]
     head: int
     number: int
-
-    @property
-    def wishes(self) -> Sequence[Wish]:
-        """The one."""
-        return (self.wish,)
-
-    @property
-    def input(self) -> str:
-        """Name of the graph input that is the factor."""
-        return f"{INPUT}.{self.number}"
 
     def apply(self, scopes: Scopes) -> None:
         """Multiplies the values by the factor in the head's channels, by 1 in the others."""
@@ -73,10 +63,6 @@ class Head:
         each = scope.op("Where", [ours, factor, scope.number(1)])
         each = scope.op("Reshape", [each, scope.ints(heads, *ones)])
         return scope.op("CastLike", [each, v], v.dtype)
-
-    def feeds(self, active: Collection[Wish]) -> Feeds:
-        """The factor, or 1."""
-        return {self.input: scalar(self.wish.factors[0] if self.wish in active else 1.0)}
 
     def modules(self) -> Sequence[str]:
         """Every cross-attention that it is a head of."""

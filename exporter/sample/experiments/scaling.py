@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from exporter.errors import UsageError
 from exporter.paths import is_inside
-from exporter.sample.experiments.edit import INPUT, Feeds, scalar, strength
+from exporter.sample.experiments.edit import OneFactor, strength
 from exporter.sample.experiments.places import chosen
 from exporter.sample.experiments.wish import Wish
 from exporter.sample.points import Points, Residual
@@ -32,7 +32,7 @@ class Operand:
 
 
 @dataclass(frozen=True)
-class Scaling:
+class Scaling(OneFactor):
     """Operands multiplied by one factor.
 
     Attributes:
@@ -44,16 +44,6 @@ class Scaling:
     wish: Wish
     operands: tuple[Operand, ...]
     number: int
-
-    @property
-    def wishes(self) -> Sequence[Wish]:
-        """The one."""
-        return (self.wish,)
-
-    @property
-    def input(self) -> str:
-        """Name of the graph input that is the factor."""
-        return f"{INPUT}.{self.number}"
 
     def apply(self, scopes: Scopes) -> None:
         """Puts a Mul before each node, or the like where 1 is neutral."""
@@ -71,10 +61,6 @@ class Scaling:
                 scaled = scope.op("Mul", [value, factor], value.dtype)
             scaled.shape = value.shape
             node.replace_input_with(operand.index, scaled)
-
-    def feeds(self, active: Collection[Wish]) -> Feeds:
-        """The factor, or 1."""
-        return {self.input: scalar(self.wish.factors[0] if self.wish in active else 1.0)}
 
     def modules(self) -> Sequence[str]:
         """Of every operand, each once."""

@@ -76,8 +76,8 @@ class Text:
 
 
 @dataclass(frozen=True)
-class Scaled:
-    """Words that get more or less attention, all by one input.
+class _Everywhere:
+    """Words that are treated alike in every cross-attention, all by one input.
 
     Attributes:
         said: Which, by how much and when.
@@ -93,6 +93,14 @@ class Scaled:
     def wishes(self) -> Sequence[Wish]:
         """In the order asked for."""
         return [said.wish for said in self.said]
+
+    def modules(self) -> Sequence[str]:
+        """Every cross-attention."""
+        return [attention.module for attention in self.attentions]
+
+
+class Scaled(_Everywhere):
+    """Words that get more or less attention."""
 
     def apply(self, scopes: Scopes) -> None:
         """Adds what is fed to the scores of every cross-attention."""
@@ -111,23 +119,9 @@ class Scaled:
                 bias[-1, list(said.tokens)] += added
         return {BIAS: bias[:, None, None].clamp(min=MASKED)}
 
-    def modules(self) -> Sequence[str]:
-        """Every cross-attention."""
-        return [attention.module for attention in self.attentions]
 
-
-@dataclass(frozen=True)
-class Swapped:
-    """Words whose values change places in every cross-attention; see ``Scaled``."""
-
-    said: tuple[Said, ...]
-    text: Text
-    attentions: tuple[CrossAttention, ...]
-
-    @property
-    def wishes(self) -> Sequence[Wish]:
-        """In the order asked for."""
-        return [said.wish for said in self.said]
+class Swapped(_Everywhere):
+    """Words whose values change places."""
 
     def apply(self, scopes: Scopes) -> None:
         """Gathers the values of every cross-attention in the order that is fed."""
@@ -153,10 +147,6 @@ class Swapped:
                 one, other = list(said.tokens), list(said.others)
                 order[-1, one + other] = order[-1, other + one]
         return {ORDER: order[..., None]}
-
-    def modules(self) -> Sequence[str]:
-        """Every cross-attention."""
-        return [attention.module for attention in self.attentions]
 
 
 def mixing(node: ir.Node) -> tuple[ir.Node, int]:
