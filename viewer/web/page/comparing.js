@@ -1,6 +1,6 @@
 // What differs between two models, side by side; every row leads to the node in its model.
 
-import { el } from "./dom.js";
+import { el, heads } from "./dom.js";
 import { movedModules } from "./moved.js";
 import { compact, flopsBound, percent, plural } from "./numbers.js";
 import { roleClass } from "./roles.js";
@@ -102,15 +102,7 @@ export function comparePanel(app) {
       ? el(
           "table",
           { class: "shapes differences" },
-          el(
-            "thead",
-            {},
-            el(
-              "tr",
-              {},
-              ["node", "A", "B"].map((name) => el("th", { scope: "col" }, name)),
-            ),
-          ),
+          heads(["node", "A", "B"]),
           el(
             "tbody",
             {},
@@ -232,17 +224,7 @@ function movedTable(app) {
     el(
       "table",
       { class: "shapes moved" },
-      el(
-        "thead",
-        {},
-        el(
-          "tr",
-          {},
-          ["weight", "moved", "norm of the change", "changed most", "A", "B"].map((name) =>
-            el("th", { scope: "col" }, name),
-          ),
-        ),
-      ),
+      heads(["weight", "moved", "norm of the change", "changed most", "A", "B"]),
       el(
         "tbody",
         {},

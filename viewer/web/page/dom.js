@@ -29,6 +29,19 @@ export function svg(tag, attributes, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
+// The head of a table: a cell a column.
+export function heads(names) {
+  return el(
+    "thead",
+    {},
+    el(
+      "tr",
+      {},
+      names.map((name) => el("th", { scope: "col" }, name)),
+    ),
+  );
+}
+
 export function swap(host, ...children) {
   host.replaceChildren(...children.flat(3).filter(Boolean));
 }

@@ -1,6 +1,6 @@
 // What is read beside the map: how the mechanism works, and the shapes down and up the U.
 
-import { el } from "./dom.js";
+import { el, heads } from "./dom.js";
 import { hasU } from "./nou.js";
 import { compact, known, plural, shapeText, share, told } from "./numbers.js";
 import { questionList, storyButtons } from "./questions.js";
@@ -206,17 +206,7 @@ export function timePanel(app) {
     el(
       "table",
       { class: "shapes" },
-      el(
-        "thead",
-        {},
-        el(
-          "tr",
-          {},
-          ["resnet", "injection", "vector", "image"].map((name) =>
-            el("th", { scope: "col" }, name),
-          ),
-        ),
-      ),
+      heads(["resnet", "injection", "vector", "image"]),
       el(
         "tbody",
         {},

@@ -1,6 +1,6 @@
 // How far the file is from PyTorch: the exporter's verdict, and a report's error per module.
 
-import { el } from "./dom.js";
+import { el, heads } from "./dom.js";
 import { small } from "./numbers.js";
 import { link } from "./nodes.js";
 
@@ -84,17 +84,7 @@ export function parityPanel(app) {
       ? el(
           "table",
           { class: "shapes" },
-          el(
-            "thead",
-            {},
-            el(
-              "tr",
-              {},
-              ["case", "max |difference|", "times the noise floor"].map((name) =>
-                el("th", { scope: "col" }, name),
-              ),
-            ),
-          ),
+          heads(["case", "max |difference|", "times the noise floor"]),
           el(
             "tbody",
             {},
@@ -117,15 +107,7 @@ export function parityPanel(app) {
           el(
             "table",
             { class: "shapes" },
-            el(
-              "thead",
-              {},
-              el(
-                "tr",
-                {},
-                ["module", "max |difference|"].map((name) => el("th", { scope: "col" }, name)),
-              ),
-            ),
+            heads(["module", "max |difference|"]),
             el(
               "tbody",
               {},

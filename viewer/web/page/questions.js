@@ -1,7 +1,7 @@
 // Thirteen questions, each one click: an answer in numbers of the file, and what to try next.
 
 import { attend, cross, double, holds, odd, operands, text, time } from "./answers.js";
-import { el } from "./dom.js";
+import { el, heads } from "./dom.js";
 import { differ, duration, precision, word, without } from "./evidence.js";
 import { link } from "./nodes.js";
 import { ODD, sizeAt } from "./sizebox.js";
@@ -137,15 +137,7 @@ function tabled(app, { head, rows }) {
     el(
       "table",
       { class: "shapes" },
-      el(
-        "thead",
-        {},
-        el(
-          "tr",
-          {},
-          head.map((name) => el("th", { scope: "col" }, name)),
-        ),
-      ),
+      heads(head),
       el(
         "tbody",
         {},
