@@ -7,6 +7,9 @@ from typing import Any
 
 import torch
 
+SMALLEST_MAP = 6
+"""Places a side of the maps that count; at 3 a thing has no shape."""
+
 
 class Watched:
     """An attention processor that keeps its probabilities, the mean over heads.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 
 from shapes_tools.autoencoder import Report
 from shapes_tools.data import Pool
+from shapes_tools.pace import pace
 
 _WARM_UP = 100  # steps
 
@@ -39,9 +39,8 @@ def teach_captions(
         [*text.parameters(), *reader.parameters()], recipe["learning_rate"], weight_decay=1e-3
     )
     for step in range(recipe["steps"]):
-        pace = 0.5 * (1 + math.cos(math.pi * step / recipe["steps"]))
         for group in optimizer.param_groups:
-            group["lr"] = recipe["learning_rate"] * min((step + 1) / _WARM_UP, pace)
+            group["lr"] = recipe["learning_rate"] * pace(step, recipe["steps"], _WARM_UP)
         chosen = torch.randint(len(pool), (recipe["batch"],))
         ids = pool.ids[chosen]
         rows, places = (ids == end).nonzero(as_tuple=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +12,11 @@ import diffusers
 import torch
 from torch.nn.functional import adaptive_avg_pool2d
 
-from shapes_tools.attention import maps, watch
+from shapes_tools.attention import SMALLEST_MAP, maps, watch
 from shapes_tools.data import Pool
+from shapes_tools.pace import pace
 from shapes_tools.text import encode, make_text_encoder
 
-_SMALLEST_MAP = 6  # places a side; at 3 a thing has no shape
 _WARM_UP = 200  # steps
 
 
@@ -61,8 +60,9 @@ class Training:
             empty: Token ids of the empty caption, (16,).
         """
         parts = (1.0, self.recipe["text_pace"])
+        rate = self.recipe["learning_rate"] * pace(self.step, self.recipe["steps"], _WARM_UP)
         for group, part in zip(self.optimizer.param_groups, parts, strict=True):
-            group["lr"] = self.recipe["learning_rate"] * self._pace() * part
+            group["lr"] = rate * part
         noise_loss, map_loss = self._losses(pool, empty)
         self.optimizer.zero_grad()
         (noise_loss + self.recipe["map_weight"] * map_loss).backward()
@@ -75,11 +75,6 @@ class Training:
             for average, parameter in pairs:
                 average.lerp_(parameter, 1 - kept)
         return noise_loss.item(), map_loss.item()
-
-    def _pace(self) -> float:
-        """Warms up linearly, then falls along a cosine to zero."""
-        done = min(self.step / self.recipe["steps"], 1.0)
-        return min((self.step + 1) / _WARM_UP, 0.5 * (1 + math.cos(math.pi * done)))
 
     def _losses(self, pool: Pool, empty: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         batch, random = self.recipe["batch"], self.random
@@ -107,7 +102,7 @@ class Training:
         index = things.clamp(min=0)[:, :, None, None].expand(-1, -1, *masks.shape[-2:])
         wanted = masks.gather(1, index)  # (B, 16, 12, 12)
         losses = []
-        for attention in maps(self.watched, _SMALLEST_MAP).values():
+        for attention in maps(self.watched, SMALLEST_MAP).values():
             sized = adaptive_avg_pool2d(wanted, attention.shape[-1])
             inside = (attention * sized).sum((-2, -1)) / attention.sum((-2, -1))
             losses.append(-(inside + 1e-3).log())

@@ -11,14 +11,13 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from shapes_tools.attention import maps, watch
+from shapes_tools.attention import SMALLEST_MAP, maps, watch
 from shapes_tools.denoiser import sample
 from shapes_tools.rule import Verdict, judge
 from shapes_tools.scenes import SIDE, Scene
 from shapes_tools.text import things_of_tokens
 
 _TOGETHER = 50  # images sampled at once
-_SMALLEST_MAP = 6
 
 
 @dataclass
@@ -91,7 +90,7 @@ def measure(
         summed: dict[str, torch.Tensor] = {}
 
         def add(_: int, summed: dict[str, torch.Tensor] = summed) -> None:
-            for name, attention in maps(watched, _SMALLEST_MAP).items():
+            for name, attention in maps(watched, SMALLEST_MAP).items():
                 given = attention.chunk(2)[1]
                 summed[name] = summed.get(name, 0) + given
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 _STYLE = {"text.parse_math": False, "font.size": 9}
@@ -36,7 +37,11 @@ def strip(
         for panel, (title, image) in zip(panels, tiles, strict=False):
             panel.imshow(image, interpolation="nearest")
             panel.set_title(title, fontsize=8)
-            panel.add_patch(_frame(image))
+            height, width = image.shape[:2]
+            edge = Rectangle(
+                (-0.5, -0.5), width, height, fill=False, color="#999", linewidth=0.8
+            )
+            panel.add_patch(edge)
         figure.savefig(file, dpi=110)
 
 
@@ -53,10 +58,3 @@ def over(image: NDArray[np.uint8], heat: NDArray[Any]) -> NDArray[np.uint8]:
     dark = image.mean(-1, keepdims=True) * 0.35
     shown: NDArray[np.uint8] = (share * image + (1 - share) * dark).astype(np.uint8)
     return shown
-
-
-def _frame(image: NDArray[Any]) -> Any:
-    from matplotlib.patches import Rectangle
-
-    height, width = image.shape[:2]
-    return Rectangle((-0.5, -0.5), width, height, fill=False, color="#999", linewidth=0.8)

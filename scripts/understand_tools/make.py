@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from exporter.pipeline import export
 from exporter.sample.experiments import wish
 from exporter.types import ExportRequest
-from shapes_tools.scenes import SIDE
 from understand_tools.figures import over, strip
 from understand_tools.runs import SCENE, Sampled, changed, sample
 
@@ -92,7 +91,7 @@ def understand(
     """
     model = folder / "shapes.onnx"
     export(ExportRequest(model, model="shapes", check=False))
-    plain = sample(model, folder, steps=steps)
+    plain = sample(model, folder, steps=steps, maps=True)
     report(f"plain: {plain.seen}")
     shown = sorted({*np.linspace(0, steps - 1, 7).round().astype(int).tolist()})
     strip(
@@ -116,18 +115,9 @@ def understand(
 
 
 def _draw_words(plain: Sampled, file: Path) -> None:
-    """Where each word is looked for: all maps of at least 6x6, all steps, together."""
-    heat: NDArray[Any] = np.zeros((0, 0))
-    for maps in plain.tensors.values():  # (T, rows, tokens, side, side)
-        given = maps[:, -1].astype(np.float64).mean(0)
-        if given.shape[-1] >= 6:
-            times = SIDE // given.shape[-1]
-            large = np.kron(given, np.ones((1, times, times)))
-            heat = heat + large if heat.size else large
-    said = [word for word, _ in SCENE.words]
     tiles: list[tuple[str, NDArray[Any]]] = [("the image", plain.image)]
     for word in ("red", "circle", "left", "blue", "square", "white"):
-        tiles.append((f"“{word}”", over(plain.image, heat[1 + said.index(word)])))
+        tiles.append((f"“{word}”", over(plain.image, plain.maps[word])))
     strip(tiles, file)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ from safetensors import safe_open
 from exporter.sample.experiments.wish import Wish
 from exporter.sample.plan import RecordRequest
 from exporter.sample.record import record
+from shapes_tools.attention import SMALLEST_MAP
 from shapes_tools.rule import Verdict, judge
 from shapes_tools.scenes import Scene, Thing
+from viewer.model.recording import Recording, read_recording
+from viewer.replay.words import Choice, word_maps, words
 
 SCENE = Scene(
     (
@@ -32,17 +35,14 @@ class Sampled:
     """One run.
 
     Attributes:
-        wishes: What was changed.
         previews: The expected image after each step, (T, 48, 48, 3) uint8.
-        tensors: The other recorded tensors asked for, by name.
-        metadata: Of the recording.
+        maps: By word, where it is looked for: (12, 12), the mean over steps and over the
+            layers in which a thing has a shape; nothing unless asked for.
         verdict: What the pixel rule finds of the caption.
     """
 
-    wishes: tuple[Wish, ...]
     previews: NDArray[np.uint8]
-    tensors: dict[str, NDArray[Any]]
-    metadata: dict[str, str]
+    maps: dict[str, NDArray[Any]]
     verdict: Verdict
 
     @property
@@ -61,7 +61,12 @@ class Sampled:
 
 
 def sample(
-    model: Path, folder: Path, wishes: tuple[Wish, ...] = (), steps: int = 20
+    model: Path,
+    folder: Path,
+    wishes: tuple[Wish, ...] = (),
+    steps: int = 20,
+    *,
+    maps: bool = False,
 ) -> Sampled:
     """Samples the caption once, with the seed and guidance of every other run.
 
@@ -70,16 +75,30 @@ def sample(
         folder: For the recording, which is removed again.
         wishes: The experiment; none is the plain run.
         steps: Of the scheduler.
+        maps: Whether to keep where each word is looked for.
     """
     target = folder / "run.safetensors"
-    request = RecordRequest(model, target, steps=steps, guidance=3.0, prompt=SCENE.caption)
-    record(replace(request, wishes=wishes))
+    asked = RecordRequest(
+        model, target, steps=steps, guidance=3.0, prompt=SCENE.caption, wishes=wishes
+    )
+    record(asked)
     with safe_open(target, "numpy") as file:
-        names = sorted(filter(lambda name: name.startswith("attention.map."), file.keys()))
-        tensors = {name: file.get_tensor(name) for name in names}
-        previews, metadata = file.get_tensor("preview"), dict(file.metadata())
+        previews = file.get_tensor("preview")
+    found = _maps(read_recording(target)) if maps else {}
     target.unlink()
-    return Sampled(wishes, previews, tensors, metadata, judge(SCENE, previews[-1]))
+    return Sampled(previews, found, judge(SCENE, previews[-1]))
+
+
+def _maps(recording: Recording) -> dict[str, NDArray[Any]]:
+    row = len(recording.rows) - 1
+    said = words(recording, row)
+    layers = tuple(
+        index
+        for index in range(len(recording.listed("attentions")))
+        if recording.shapes[f"attention.map.{index}"][-1] >= SMALLEST_MAP
+    )
+    mean = np.mean(list(word_maps(recording, said, row, Choice(layers))), 0)
+    return {word.text: heat for word, heat in zip(said, mean, strict=True)}
 
 
 def changed(plain: Sampled, cut: Sampled) -> tuple[float, ...]:
