@@ -16,11 +16,10 @@ import torch
 
 from exporter.parity.metrics import measure_floor
 from exporter.runtime.session import Array, open_session
+from exporter.sampler.proof import FLOOR_FACTOR, ROUNDINGS
 from exporter.text_to_image.join import SAMPLER
 from exporter.text_to_image.plan import PicturePlan
 from exporter.text_to_image.proof import (
-    EPSILONS,
-    FLOOR_FACTOR,
     Case,
     Setup,
     make_setup,
@@ -169,5 +168,5 @@ def _decoded(pipeline: Any, latents: torch.Tensor) -> Array:
 def _apart(ours: Array, native: Array, truth: Array, plan: PicturePlan) -> bool:
     if ours.shape != truth.shape:
         return True
-    floor = measure_floor(ours, native, truth, EPSILONS[plan.dtype])
+    floor = measure_floor(ours, native, truth, ROUNDINGS[plan.dtype])
     return floor is None or floor.ratio > FLOOR_FACTOR

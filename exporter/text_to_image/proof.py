@@ -17,6 +17,7 @@ import torch
 from exporter.denoising.schedulers import load_scheduler
 from exporter.parity.metrics import Floor, measure_floor
 from exporter.runtime.session import Array, open_session
+from exporter.sampler.proof import FLOOR_FACTOR, ROUNDINGS
 from exporter.text_to_image.decoder import factor
 from exporter.text_to_image.part import Part
 from exporter.text_to_image.plan import PicturePlan
@@ -29,11 +30,6 @@ from exporter.text_to_image.reference import (
 )
 from exporter.torch_dtypes import TORCH_DTYPES
 from exporter.types import OnProgress, Progress, quiet
-
-FLOOR_FACTOR = 3.0
-"""As for trajectories (docs/PARITY.md)."""
-
-EPSILONS = {"fp32": 2.0**-23, "fp16": 2.0**-10, "bf16": 2.0**-7}
 
 
 @dataclass(frozen=True)
@@ -251,7 +247,7 @@ def _difference(
 ) -> Difference:
     if ours.shape != truth.shape:
         return Difference(case, None, float("inf"))
-    floor = measure_floor(ours, native, truth, EPSILONS[plan.dtype])
+    floor = measure_floor(ours, native, truth, ROUNDINGS[plan.dtype])
     return Difference(case, floor, float(np.abs(ours - native).max()))
 
 

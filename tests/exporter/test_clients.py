@@ -12,7 +12,6 @@ from diffusers import OnnxRuntimeModel, OnnxStableDiffusionPipeline
 from onnx import numpy_helper
 from transformers import CLIPTokenizer
 
-from exporter.parity.metrics import measure_floor
 from exporter.parity.precision import ComputeIn
 from exporter.parity.trajectory import DRIFT
 
@@ -121,7 +120,7 @@ def _images(pipe, **wishes):
 @pytest.mark.parametrize(
     "scheduler", ["DDIMScheduler", "PNDMScheduler", "DPMSolverMultistepScheduler"]
 )
-def test_onnx_stable_diffusion_pipeline(pipeline, workshop, scheduler):
+def test_onnx_stable_diffusion_pipeline(pipeline, workshop, scheduler, floors):
     """Guidance, so batch 4; an odd latent of 9 x 11.
 
     Steps amplify rounding, each machine's its own: ours may be as far from float64 as PyTorch.
@@ -137,8 +136,7 @@ def test_onnx_stable_diffusion_pipeline(pipeline, workshop, scheduler):
     truth = _images(pipe)
     assert ours.shape == (2, 72, 88, 3)
     assert ours.std() > 0.05
-    floor = measure_floor(ours, theirs, truth, float(np.finfo(np.float32).eps))
-    assert max(floor.ratio, floor.max_ratio) < DRIFT
+    floors.check(ours, theirs, truth, DRIFT)
 
 
 def test_the_unet_is_really_asked(pipeline):

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import diffusers
-import numpy as np
 import onnx
 import onnx_ir as ir
 import onnxruntime
@@ -24,7 +23,6 @@ from exporter.errors import ParityError, ProviderError, TargetError, UsageError
 from exporter.parity import ask
 from exporter.parity.cases import ParityCase
 from exporter.parity.inputs import make_inputs
-from exporter.parity.metrics import measure_floor
 from exporter.parity.precision import ComputeIn
 from exporter.pipeline import export, export_all
 from exporter.runtime import providers
@@ -113,7 +111,7 @@ def test_every_opset(workshop, linked, unet, opset, flat, floors):
 @pytest.mark.parametrize(
     "name", ["tiny", "tiny-xl", "ddpm", "text-in-attn1", "added-kv", "resnet-steps"]
 )
-def test_every_architecture(workshop, name):
+def test_every_architecture(workshop, name, floors):
     source, session = workshop.source(name), _session(workshop.exported(name))
     size = source.size_multiple
     case = ParityCase(2, 9 * size, 11 * size, 5, 261.25)
@@ -132,8 +130,7 @@ def test_every_architecture(workshop, name):
         theirs = unet(**feeds, **extra, return_dict=False)[0].numpy()
         with ComputeIn(torch.float64):
             truth = unet(**feeds, **extra, return_dict=False)[0].numpy()
-    floor = measure_floor(ours, theirs, truth, float(np.finfo(np.float32).eps))
-    assert max(floor.ratio, floor.max_ratio) < 2
+    floors.check(ours, theirs, truth, 2)
 
 
 # Weights
