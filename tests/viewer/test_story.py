@@ -352,16 +352,14 @@ def test_text_on_the_map_keeps_its_size(phone, width):
 
 
 def test_what_is_wrong_on_a_phone_is_caught(phone):
-    def broken(place, name, value):
-        act = "([place, name, value]) => document.querySelector(place).style[name] = value"
-        phone.evaluate(act, [place, name, value])
+    def broken(place, name, value, measure):
+        """Breaks and measures in one go: a map that is drawn again in between would hide it."""
+        act = "([place, name, value]) => { document.querySelector(place).style[name] = value;"
+        return phone.evaluate(f"{act} return ({measure})(); }}", [place, name, value])
 
-    broken(".map .word", "fontSize", "8px")
-    assert min(phone.evaluate(SIZES)) < 11.4
-    broken(".question", "minHeight", "20px")
-    assert len(phone.evaluate(SMALL)) == 1
-    broken(".map .name", "fontSize", "90px")
-    assert len(phone.evaluate(CUT)) == 1
+    assert min(broken(".map .word", "fontSize", "8px", SIZES)) < 11.4
+    assert len(broken(".question", "minHeight", "20px", SMALL)) == 1
+    assert len(broken(".map .name", "fontSize", "90px", CUT)) == 1
     phone.reload()
     phone.wait_for_selector("html[data-ready]")
 
