@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.conditions.controlnet import COND
+from exporter.conditions.ip_adapter import EMBEDS
 from exporter.paths import is_inside, parent
 from exporter.reading.attentions import find_attentions
 from exporter.reading.flow import Flow, resolution_step
@@ -32,6 +33,7 @@ class Roles:
     downsample: int
     upsample: int
     condition: int = 0
+    image_prompt: int = 0
 
 
 def annotate(model: ir.Model, inputs: Iterable[str]) -> Roles:
@@ -88,6 +90,7 @@ class _Annotator:
         self._levels()
         self._skips()
         self._name_values()
+        self._name_images()
 
     def roles(self) -> Roles:
         kinds = Counter(attention.role(self.flow) for attention in self.attentions)
@@ -102,6 +105,7 @@ class _Annotator:
             self._changes(1),
             self._changes(-1),
             len(self.residuals) + len(self.controls),
+            kinds["image_prompt"],
         )
 
     def _beside(self) -> set[ir.Node]:
@@ -166,8 +170,10 @@ class _Annotator:
         self._set(vectors, "time_embedding")
 
     def _attentions(self) -> None:
-        for attention in self.attentions:
-            role, node = attention.role(self.flow), attention.anchor
+        found = [(attention.role(self.flow), attention) for attention in self.attentions]
+        # Image prompts first: their modules lie within those of the text's attentions.
+        for role, attention in sorted(found, key=lambda one: one[0] != "image_prompt"):
+            node = attention.anchor
             self._set(self.by_module[_module(node)], role)
             operands = ((meta.Q, attention.q), (meta.K, attention.k), (meta.V, attention.v))
             for key, value in operands:
@@ -229,6 +235,10 @@ class _Annotator:
                 node.outputs[0]
             ):
                 self.role[node] = "text"
+            elif any(s.startswith(EMBEDS) for s in sources) and not self.flow.is_image(
+                node.outputs[0]
+            ):
+                self.role[node] = "image_prompt"
             else:
                 self.role[node] = "block"
 
@@ -297,6 +307,15 @@ class _Annotator:
             ]
             for index, value in enumerate(reversed(shared)):
                 value.name = f"{name}_{index}" if index else name
+
+    def _name_images(self) -> None:
+        """Tokens of a reference image that many attentions read: ``image_0``, ``image_1``."""
+        for node in self.flow.nodes:
+            value = node.outputs[0]
+            tokens = self.role[node] == "image_prompt" and len(dims(value) or ()) == 4
+            sources = [s for s in self.flow.sources(value) if s.startswith(EMBEDS)]
+            if tokens and len(sources) == 1 and len(self._blocks(node)) > 1:
+                value.name = f"image_{sources[0].removeprefix(EMBEDS)}"
 
     def _blocks(self, node: ir.Node) -> set[str]:
         """Blocks that read a node's result: ``mid_block``, ``up_blocks.1``."""

@@ -145,6 +145,7 @@ def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
         "size_multiple": str(source.size_multiple),
         "timesteps": [0, int(LAST)],
         **({"controlnets": _nets(source)} if source.controlnets else {}),
+        **({"ip_adapters": _adapters(source)} if source.ip_adapters else {}),
         **({"prediction": source.prediction} if source.prediction else {}),
         "legend": "; ".join(f"{role}: {text}" for role, text in meta.ROLES.items()),
         "weights": weights,
@@ -155,6 +156,10 @@ def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
 
 def _nets(source: Source) -> list[dict[str, Any]]:
     return [{"name": net.name, "config": dict(net.config)} for net in source.controlnets]
+
+
+def _adapters(source: Source) -> list[dict[str, Any]]:
+    return [{"name": one.name, "kind": one.kind} for one in source.ip_adapters]
 
 
 def versions() -> dict[str, str]:

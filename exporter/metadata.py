@@ -29,6 +29,7 @@ ROLES = {
     "time_injection": "where that vector is added to the image, once in every resnet",
     "text": "encoder_hidden_states before any attention",
     "cross_attention": "Q from the image, K and V from the text",
+    "image_prompt": "the image of an IP-Adapter, and the attention whose K and V it is",
     "self_attention": "Q, K and V from the image",
     "joint_attention": "K and V from the text and the image together",
     "skip": "the Concat that takes a skip connection",
