@@ -31,6 +31,10 @@ from exporter.types import Source
 from exporter.weights.image_prompt import with_ip_adapters
 from tests.exporter.conditions import image_prompts
 from tests.exporter.parity import edits
+from viewer.cli import main as show
+from viewer.model.atlas import read
+from viewer.outputs.figures.dot import to_dot
+from viewer.outputs.figures.drawing import draw
 
 CASES = [ParityCase(1, 33, 35, 5, 981.0), ParityCase(2, 8, 9, 7, 20.5)]
 KINDS = ("plain", "plus")
@@ -83,7 +87,7 @@ def test_off_is_the_plain_graph_bit_for_bit(files: Files, case: ParityCase) -> N
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_file_computes_what_diffusers_own_loader_and_processor_do(files, case) -> None:
-    """Without any code of ours: strengths are floats, as ``set_ip_adapter_scale`` sets them."""
+    """Without code of ours: strengths are floats, as ``set_ip_adapter_scale`` sets them."""
     unet: Any = diffusers.UNet2DConditionModel.from_pretrained(files.folder / "unet")
     states = [
         image_prompts.as_diffusers_reads(files.folder / f"{kind}.safetensors")
@@ -114,7 +118,7 @@ def exchange_scales(model: ir.Model) -> None:
 
 
 def exchange_text_and_image(model: ir.Model) -> None:
-    """The text's keys and values go to the image's attention, and the image's to the text's."""
+    """The text's tokens go to the image's attention, and the image's to the text's."""
     body = next(f for f in model.functions.values() if f.domain == f"unet.{DOOR}")
     text = next(value for value in body.inputs if value.name == "text")
     shape = ir.tensor(np.array([0, -1, 16]), name="flat")
@@ -174,6 +178,25 @@ def test_text_and_image_enter_a_block_by_separate_doors(files: Files) -> None:
     assert [value.name for value in projection.outputs] == ["image_0", "image_1"]
 
 
+def test_viewer_draws_a_third_line_around_the_u(files: Files, tmp_path: Path) -> None:
+    atlas = read(files.folder / "both.onnx")
+    roles = [one.role for one in atlas.attentions]
+    assert (roles.count("cross_attention"), roles.count("image_prompt")) == (4, 8)
+    flows = {atlas.tree.values[value].name: atlas.tree.values[value].flow for value in (
+        *atlas.tree.inputs, *atlas.tree.nodes[atlas.parts["image_prompt"][0]].outputs
+    )}  # fmt: skip
+    assert flows[f"{EMBEDS}0"] == "prompt"
+    assert flows["encoder_hidden_states"] == "text"
+    assert any(block.kind == "image_prompt" for block in atlas.blocks)
+    assert "“prompt” stands" in to_dot(draw(atlas, 1))
+    assert show([str(files.folder / "both.onnx"), "--svg", str(tmp_path / "map.svg")]) == 0
+    drawn = (tmp_path / "map.svg").read_text()
+    for kind in ("text", "prompt"):
+        assert drawn.count(f'class="bus {kind}"') == 1
+        assert drawn.count(f'class="drop {kind}"') == 4
+    assert drawn.count('class="tap prompt"') == 4  # three blocks, and the projection
+
+
 def test_adapters_are_linked_and_named_in_the_file(files: Files) -> None:
     assert sorted(path.name for path in files.folder.glob("*.safetensors")) == [
         "plain.safetensors",
@@ -228,11 +251,8 @@ def test_a_wrong_adapter_is_refused_in_one_line(files, tmp_path, capsys, change,
     save_file(
         change(load_file(files.folder / "plain.safetensors")), tmp_path / "x.safetensors"
     )
-    code = main(
-        [str(tmp_path / "x.onnx"), "--model", str(files.folder)]
-        + ["--ip-adapter", str(tmp_path / "x.safetensors")]
-    )
-    assert code == 2
+    common = [str(tmp_path / "x.onnx"), "--model", str(files.folder), "--ip-adapter"]
+    assert main([*common, str(tmp_path / "x.safetensors")]) == 2
     error = capsys.readouterr().err
     assert re.search(told, error), error
     assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
