@@ -353,7 +353,7 @@ def test_text_on_the_map_keeps_its_size(phone, width):
 
 def test_what_is_wrong_on_a_phone_is_caught(phone):
     def broken(place, name, value, measure):
-        """Breaks and measures in one go: a map that is drawn again in between would hide it."""
+        """Breaks and measures in one go: a map drawn again in between would hide it."""
         act = "([place, name, value]) => { document.querySelector(place).style[name] = value;"
         return phone.evaluate(f"{act} return ({measure})(); }}", [place, name, value])
 
