@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 PREFIX = "atlas."
 
 MODULE = PREFIX + "module"
@@ -60,3 +62,12 @@ PICTURE_ROLES = {
     "image_decoder": "from the last latents to the image",
 }
 """Those that a text-to-image file has besides."""
+
+
+def legend(*roles: Mapping[str, str]) -> str:
+    """The line of a file that says what its roles mean; docs/FORMAT.md.
+
+    Args:
+        roles: Meaning of each role, by name, for every layer that the file has.
+    """
+    return "; ".join(f"{role}: {text}" for layer in roles for role, text in layer.items())

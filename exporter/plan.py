@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from exporter.conditions.residuals import with_conditions
 from exporter.errors import UsageError
+from exporter.guards import guard_target, guard_variant, guard_weights
 from exporter.parity.tolerance import require_tolerances
-from exporter.publish import guard_target, guard_variant, guard_weights
 from exporter.source import load_source, with_controlnets
 from exporter.types import (
     Dtype,
