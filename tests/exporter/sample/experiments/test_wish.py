@@ -45,7 +45,7 @@ GROUND = Ground(
         (wishes.without, "attn:mid_block@2-4", Wish("attn", "mid_block", (0.0,), Steps(2, 4))),
         (wishes.scaled, "time:mid_block=2@-3", Wish("time", "mid_block", (2.0,), Steps(1, 3))),
         (wishes.masked, "red@4-", Wish("word", "red", (0.0,), Steps(4, None))),
-        (wishes.masked, "red/mid_block#2@3", Wish("word", "red/mid_block#2", steps=Steps(3, 3))),
+        (wishes.masked, "red/up#2@3", Wish("word", "red/up#2", steps=Steps(3, 3))),
         (wishes.swapped, "red,blue@2", Wish("swap", "red,blue", (), Steps(2, 2))),
         (wishes.freeu, "0.9,0.2,1.5,1.6", Wish("freeu", "", (0.9, 0.2, 1.5, 1.6))),
     ],
