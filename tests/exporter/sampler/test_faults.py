@@ -39,3 +39,14 @@ def test_a_fault_fails_and_is_named(fault: Any, sampler: str, role: str, made: A
 def test_nothing_is_named_in_a_sampler_that_is_right(sampler: str, made: Any) -> None:
     path, plan = made(sampler)
     assert str(locate(path, plan, CASE)) == "no part departs alone"
+
+
+@pytest.mark.usefixtures("exact_roots")
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm", "euler", "euler-a", "lcm"])
+def test_every_part_is_the_same_to_the_bit_but_for_square_roots(
+    sampler: str, made: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """DPM-Solver and UniPC take logarithms, and PNDM multiplies by 1/24: one bit, at times."""
+    monkeypatch.setattr("exporter.sampler.locate.CLOSE", 0.0)
+    path, plan = made(sampler)
+    assert str(locate(path, plan, CASE)) == "no part departs alone"
