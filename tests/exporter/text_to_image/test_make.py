@@ -27,7 +27,7 @@ from exporter.types import TensorSpec
 SMALL = Case(2, height=8, width=8)
 
 
-@pytest.mark.parametrize("kind", ["sd", "xl"])
+@pytest.mark.parametrize("kind", ["sd", "sd2", "xl"])
 def test_it_paints_as_diffusers_does(kind: str, picture: Any) -> None:
     path, plan = picture(kind)
     proof = prove(path, plan, CASES if kind == "xl" else CASES[:2])
