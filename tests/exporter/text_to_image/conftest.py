@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,6 +12,8 @@ from typing import Any
 
 import diffusers
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import exporter.text_to_image.make
 from exporter.text_to_image.graph import PartGraph, build_part
@@ -55,7 +58,10 @@ DDIM = {
 
 @pytest.fixture(scope="session")
 def pipelines(tmp_path_factory: pytest.TempPathFactory, workshop: Any) -> dict[str, Path]:
-    """``sd``: Stable Diffusion over ``micro``; ``sd2``: 2.1; ``xl``: SDXL over ``tiny-xl``."""
+    """``sd``: Stable Diffusion over ``micro``; ``sd2``: 2.1; ``xl``: SDXL over ``tiny-xl``.
+
+    ``xl16`` is ``xl`` in float16.
+    """
     made = {}
     for kind, unet in (("sd", "micro"), ("sd2", "micro"), ("xl", "tiny-xl")):
         root = tmp_path_factory.mktemp("pipelines") / f"tiny-{kind}"
@@ -82,7 +88,20 @@ def pipelines(tmp_path_factory: pytest.TempPathFactory, workshop: Any) -> dict[s
                 config.write_text(json.dumps(DDIM))
         (root / "model_index.json").write_text(json.dumps({"_class_name": KINDS[kind]}))
         made[kind] = root
+    made["xl16"] = _halved(made["xl"])
     return made
+
+
+def _halved(pipeline: Path) -> Path:
+    """A copy with all weights in float16, as most pipelines of SDXL are published."""
+    target = pipeline.with_name("tiny-xl16")
+    shutil.copytree(pipeline, target)
+    for file in target.glob("*/*.safetensors"):
+        with safe_open(file, "pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in list(opened.keys())}
+        halved = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+        save_file(halved, file, {"format": "pt"})
+    return target
 
 
 @pytest.fixture(scope="session")

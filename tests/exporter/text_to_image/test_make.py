@@ -35,6 +35,20 @@ def test_it_paints_as_diffusers_does(kind: str, picture: Any) -> None:
     assert all(one.max_abs < 1e-4 for one in proof.differences)
 
 
+def test_half_precision_is_linked_and_paints_as_diffusers_does(picture: Any) -> None:
+    """SDXL's VAE is computed in float32 from its float16 weights, as the pipeline does."""
+    path, plan = picture("xl16")
+    assert plan.dtype == "fp16"
+    assert not list(path.parent.glob("*.safetensors"))
+    proof = prove(path, plan, CASES[:1])
+    assert proof.passed, proof.worst
+    model = onnx.load(path, load_external_data=False)
+    inside = [n for f in model.functions if f.domain.split(".")[0] == "vae" for n in f.node]
+    stored = [a.t for n in inside for a in n.attribute if a.t.external_data]
+    assert {tensor.data_type for tensor in stored} == {onnx.TensorProto.FLOAT16}
+    assert sum(n.op_type == "Cast" for n in inside) >= len(stored)
+
+
 @pytest.mark.parametrize("sampler", ["euler-a", "ddim"])
 def test_another_scheduler(sampler: str, picture: Any) -> None:
     path, plan = picture("sd", sampler=sampler)
