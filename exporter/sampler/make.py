@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from exporter import metadata as meta
-from exporter.digest import digests
 from exporter.disk import replacing
 from exporter.errors import ParityError
 from exporter.files import validate
@@ -83,8 +82,7 @@ def make_sampler(request: SamplerRequest, on_progress: OnProgress = quiet) -> Sa
             proof = prove(temporary, plan, on_progress=on_progress)
             if not proof.passed:
                 raise _failed(temporary, plan, proof)
-            said = {**proof.to_metadata(), "digest": digests(temporary)}
-            write(model, temporary, {"sampler.parity": said})
+            write(model, temporary, {"sampler.parity": proof.to_metadata()})
             clock("prove")
         nbytes = temporary.stat().st_size
     loop = next(node for node in model.graph if node.op_type == "Loop")

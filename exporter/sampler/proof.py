@@ -7,7 +7,7 @@ is a noise floor: what the loop makes of one rounding of each prediction.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from exporter.denoising.conditions import text_embedding, time_ids
 from exporter.denoising.loop import Loop, denoise
 from exporter.denoising.schedulers import load_scheduler
+from exporter.digest import digests
 from exporter.parity.metrics import compare
 from exporter.runtime.session import Session, open_session
 from exporter.sampler.conditions import INPAINTING, PIPELINE_NAMES
@@ -109,10 +110,12 @@ class SamplerProof:
     Attributes:
         drifts: One for each case.
         provider: Where ONNX Runtime ran.
+        digest: What ties the verdict to the file: of its graph and its weights' headers.
     """
 
     drifts: tuple[Drift, ...]
     provider: str
+    digest: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -128,10 +131,16 @@ class SamplerProof:
         """As ``atlas.sampler.parity``."""
         return {
             "verdict": "passed" if self.passed else "failed",
+            "digest": dict(self.digest),
             "provider": self.provider,
             "floor_factor": FLOOR_FACTOR,
             "cases": [
-                {**asdict(d.case), "rel_l2": d.rel_l2[-1], "ratio": d.ratio}
+                {
+                    "name": d.case.name,
+                    **asdict(d.case),
+                    "rel_l2": d.rel_l2[-1],
+                    "ratio": d.ratio,
+                }
                 for d in self.drifts
             ],
         }
@@ -183,7 +192,7 @@ def prove(
         outputs = session.run(setup.feeds)
         drifts.append(_drift(case, setup, outputs, *expected[index]))
         on_progress(Progress("prove", len(cases) + index + 1, 2 * len(cases), "runs"))
-    return SamplerProof(tuple(drifts), provider)
+    return SamplerProof(tuple(drifts), provider, digests(path))
 
 
 def _epsilon(plan: SamplerPlan) -> float:

@@ -7,7 +7,7 @@ precision.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from exporter.denoising.schedulers import load_scheduler
+from exporter.digest import digests
 from exporter.parity.metrics import Floor, measure_floor
 from exporter.runtime.session import Array, open_session
 from exporter.sampler.proof import FLOOR_FACTOR, ROUNDINGS
@@ -98,10 +99,12 @@ class PictureProof:
     Attributes:
         differences: One for each case.
         provider: Where ONNX Runtime ran.
+        digest: What ties the verdict to the file: of its graph and its weights' headers.
     """
 
     differences: tuple[Difference, ...]
     provider: str
+    digest: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -117,10 +120,16 @@ class PictureProof:
         """As ``atlas.text_to_image.parity``."""
         return {
             "verdict": "passed" if self.passed else "failed",
+            "digest": dict(self.digest),
             "provider": self.provider,
             "floor_factor": FLOOR_FACTOR,
             "cases": [
-                {**asdict(one.case), "max_abs": one.max_abs, "ratio": one.ratio}
+                {
+                    "name": one.case.name,
+                    **asdict(one.case),
+                    "max_abs": one.max_abs,
+                    "ratio": one.ratio,
+                }
                 for one in self.differences
             ],
         }
@@ -196,7 +205,7 @@ def prove(
         ours = session.run(setup.feeds)["image"]
         found.append(_difference(plan, setup.case, ours, native, truth))
         count()
-    return PictureProof(tuple(found), session.provider)
+    return PictureProof(tuple(found), session.provider, digests(path))
 
 
 def precisions(dtype: torch.dtype) -> tuple[torch.dtype, torch.dtype]:

@@ -14,6 +14,7 @@ import torch
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+import viewer
 from exporter import metadata as meta
 from exporter.cli import main
 from exporter.errors import ConfigError, TargetError, UsageError
@@ -22,6 +23,7 @@ from exporter.sampler.make import make_sampler
 from exporter.sampler.plan import SamplerRequest
 from exporter.sampler.proof import Case, make_setup, prove
 from exporter.targets import EXPORT_REPORT, ONNX
+from viewer.serve.shown import Shown
 
 ROOT = Path(__file__).parents[3]
 
@@ -172,6 +174,13 @@ def test_the_command_line_makes_and_proves_it(
     assert json.loads(props["atlas.sampler"])["scheduler"] == "EulerDiscreteScheduler"
     assert json.loads(props["atlas.sampler.parity"])["verdict"] == "passed"
     assert json.loads(report.read_text())["parity"]["verdict"] == "passed"
+    shown = Shown((viewer.load(target),), json.loads(report.read_text()))
+    assert (shown.models[0].standing.text, shown.standing.text) == ("proven", "proven")
+    model = onnx.load(target, load_external_data=False)
+    model.graph.node[0].op_type = "Neg"
+    target.write_bytes(model.SerializeToString())
+    changed = viewer.load(target).standing.text
+    assert changed == "claimed, and the graph was changed since"
     assert EXPORT_REPORT.holds(report)  # so that it may be written again
     assert ONNX.holds(target)
     assert main([str(tmp_path / "x.onnx"), "--from", str(target), "--sampler", "ddim"]) == 2

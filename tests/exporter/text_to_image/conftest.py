@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from exporter.text_to_image.graph import PartGraph, build_part
 from exporter.text_to_image.make import make_picture
 from exporter.text_to_image.part import Part
 from exporter.text_to_image.plan import PicturePlan, PictureRequest, make_plan
+from exporter.text_to_image.proof import Case, prove
 from tests.exporter.conftest import ARCHITECTURES
 from tests.exporter.sample.tinysd import (
     XL_POOLED,
@@ -29,6 +31,7 @@ from tests.exporter.sample.tinysd import (
 )
 
 Made = Callable[..., tuple[Path, PicturePlan]]
+ONE = (Case(2, height=8, width=8),)
 KINDS = {
     "sd": "StableDiffusionPipeline",
     "sd2": "StableDiffusionPipeline",
@@ -106,7 +109,10 @@ def _halved(pipeline: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def picture(pipelines: dict[str, Path], workshop: Any) -> Made:
-    """``picture("sd", sampler="ddim", ...)``: a file beside its pipeline, and its plan."""
+    """``picture("sd", sampler="ddim", ...)``: a file beside its pipeline, and its plan.
+
+    Unchecked unless ``check=True`` is among the wishes; then by one image.
+    """
     made: dict[Any, tuple[Path, PicturePlan]] = {}
     traced: dict[str, PartGraph] = {}
 
@@ -119,14 +125,14 @@ def picture(pipelines: dict[str, Path], workshop: Any) -> Made:
     def make(kind: str, name: str = "own", **how: Any) -> tuple[Path, PicturePlan]:
         key = (kind, name, *sorted(how.items()))
         if key not in made:
-            target = (
-                pipelines[kind]
-                / f"{name if name != 'own' else '-'.join(['own', *how.values()])}.onnx"
-            )
-            request = PictureRequest(target, str(pipelines[kind]), check=False, **how)
+            stem = name if name != "own" else "-".join(["own", *map(str, how.values())])
+            target = pipelines[kind] / f"{stem}.onnx"
+            wishes = {"check": False, **how}
+            request = PictureRequest(target, str(pipelines[kind]), **wishes)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(exporter.text_to_image.make, "build", workshop._build)
                 patch.setattr(exporter.text_to_image.make, "build_part", build)
+                patch.setattr(exporter.text_to_image.make, "prove", partial(prove, cases=ONE))
                 make_picture(request)
             made[key] = target, make_plan(request)
         return made[key]

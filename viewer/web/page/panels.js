@@ -2,7 +2,7 @@
 
 import { el, heads } from "./dom.js";
 import { hasU } from "./nou.js";
-import { compact, known, plural, shapeText, share, told } from "./numbers.js";
+import { capital, compact, known, plural, shapeText, share, told } from "./numbers.js";
 import { questionList, storyButtons } from "./questions.js";
 import { roleLabel } from "./roles.js";
 import { about, link, shapeOf } from "./nodes.js";
@@ -30,7 +30,7 @@ export function aboutPanel(app) {
       ? el(
           "p",
           {},
-          `A ${atlas.class || "model"} with ${known(atlas.params, atlas.weighed, compact)} parameters. The image goes down the left side of the U, across the bottom and up the right side; `,
+          `A ${atlas.class || "model"} with ${known(atlas.params, atlas.weighed, compact)} parameters. The image goes down the left side of the U, across the bottom and up the right side. `,
           `Detail is carried straight across by ${told(atlas, atlas.skips.length, "skip")}. The time enters ${told(atlas, atlas.injections.length, "resnet")}, the text ${told(atlas, crossing, "cross-attention")}.`,
         )
       : null,
@@ -147,10 +147,6 @@ function chosenAttention(app, all) {
 function producers(app, one, at) {
   const value = app.atlas.values[app.atlas.nodes[one.node].in[at]];
   return value && value.producer !== null ? link(app, value.producer) : "the input";
-}
-
-function capital(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 // Sinusoid, MLP, then every resnet.
