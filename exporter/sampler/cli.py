@@ -106,16 +106,10 @@ def sample(
 
 def _line(report: SamplerReport) -> str:
     """The sampling stage that was written: its size, verdict and time."""
-    top, inside = report.nodes
     proof = report.proof
-    verdict = "[yellow]not checked[/]"
-    if proof is not None:
-        worst = proof.worst
-        verdict = (
-            f"[green]passed[/] {len(proof.drifts)} runs on {proof.provider}; "
-            f"worst {worst.case.name}: {worst.ratio:.2g} noise floors"
-        )
+    verdict = f"[green]passed[/] {proof.words('runs')}" if proof else "[yellow]not checked[/]"
     return (
-        f"{escape(report.target.name)}: {report.scheduler}, {top} nodes and {inside} in the "
-        f"loop, {in_bytes(report.nbytes)}; {verdict}; {report.seconds:.1f} s"
+        f"{escape(report.target.name)}: {report.scheduler}, {report.nodes} nodes and "
+        f"{report.looped} in the loop, {in_bytes(report.nbytes)}; {verdict}; "
+        f"{report.seconds:.1f} s"
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -30,7 +31,7 @@ class Judged(Protocol):
         """What was measured beside the ratio, as JSON values."""
 
 
-Found = TypeVar("Found", bound=Judged, covariant=True)
+Found = TypeVar("Found", bound=Judged)
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,12 @@ class Proof(Generic[Found]):
     Attributes:
         found: One for each.
         provider: Where ONNX Runtime ran.
+        digest: What ties the verdict to the file: of its graph and its weights' headers.
     """
 
     found: tuple[Found, ...]
     provider: str
+    digest: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -66,10 +69,17 @@ class Proof(Generic[Found]):
         """As ``atlas.sampler.parity`` and ``atlas.text_to_image.parity``."""
         return {
             "verdict": "passed" if self.passed else "failed",
+            "digest": dict(self.digest),
             "provider": self.provider,
             "floor_factor": FLOOR_FACTOR,
             "cases": [
-                {**asdict(one.case), **one.figures(), "ratio": one.ratio} for one in self.found
+                {
+                    "name": one.case.name,
+                    **asdict(one.case),
+                    **one.figures(),
+                    "ratio": one.ratio,
+                }
+                for one in self.found
             ],
         }
 
@@ -97,7 +107,7 @@ class Report:
     nodes: int
     functions: int
     nbytes: int
-    proof: Proof[Judged] | None
+    proof: Proof[Any] | None
     stages: tuple[StageRecord, ...]
 
     @property

@@ -27,7 +27,7 @@ import torch
 from bench_tools import memcpy
 from exporter.runtime.providers import EXECUTION_PROVIDERS, Obtained
 from exporter.sampler.plan import SamplerRequest, make_plan
-from exporter.sampler.proof import Case, make_setup
+from exporter.sampler.setup import Case, make_setup
 
 STATES = (1 << 14, 1 << 26)
 """Bytes: latents of 32x32, and far more than any latents."""

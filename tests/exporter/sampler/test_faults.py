@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from exporter.sampler.locate import locate
-from exporter.sampler.proof import Case, prove
+from exporter.sampler.proof import prove
+from exporter.sampler.setup import Case
 from tests.exporter.sampler import faults
 
 CASE = Case(4)

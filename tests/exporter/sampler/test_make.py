@@ -21,7 +21,8 @@ from exporter.errors import ConfigError, TargetError, UsageError
 from exporter.runtime.session import open_session
 from exporter.sampler.make import make_sampler
 from exporter.sampler.plan import SamplerRequest
-from exporter.sampler.proof import Case, make_setup, prove
+from exporter.sampler.proof import prove
+from exporter.sampler.setup import Case, make_setup
 from exporter.targets import EXPORT_REPORT, ONNX
 from viewer.serve.shown import Shown
 

@@ -35,7 +35,7 @@ def test_it_paints_as_diffusers_does(kind: str, picture: Any) -> None:
     path, plan = picture(kind)
     proof = prove(path, plan, CASES if kind == "xl" else CASES[:2])
     assert proof.passed, proof.worst
-    assert all(one.max_abs < 1e-4 for one in proof.differences)
+    assert all(one.max_abs < 1e-4 for one in proof.found)
 
 
 def test_half_precision_is_linked_and_paints_as_diffusers_does(picture: Any) -> None:
@@ -232,9 +232,10 @@ def test_the_command_line(
 
 
 def _failed() -> Any:
-    from exporter.text_to_image.proof import Difference, PictureProof
+    from exporter.sampler.verdict import Proof
+    from exporter.text_to_image.proof import Difference
 
-    return PictureProof((Difference(SMALL, None, 1.0),), "cpu")
+    return Proof((Difference(SMALL, None, 1.0),), "cpu")
 
 
 def test_refusals(pipelines: Any, tmp_path: Path) -> None:
