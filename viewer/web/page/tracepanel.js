@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { plural } from "./numbers.js";
 import { link, shapeOf } from "./nodes.js";
-import { roleLabel } from "./roles.js";
+import { doorOf, roleLabel } from "./roles.js";
 import { doorsOf, firstDoor, stations } from "./stations.js";
 import { nameOf, placeOf } from "./stories.js";
 import { trace, valueNamed } from "./trace.js";
@@ -24,9 +24,12 @@ export function presets(atlas) {
       to: name(output),
     });
   }
-  const crossing = atlas.attentions.find((one) => one.role !== "self_attention");
-  if (text !== undefined && crossing) {
+  if (text !== undefined && atlas.attentions.some((one) => doorOf(one.role) === "text")) {
     found.push({ label: "Where does the text enter?", from: name(text), to: name(output) });
+  }
+  for (const id of atlas.inputs.filter((one) => atlas.values[one].flow === "prompt")) {
+    const label = `How does the reference image ${name(id)} reach ${name(output)}?`;
+    found.push({ label, from: name(id), to: name(output) });
   }
   for (const skip of atlas.skips) {
     if (skip.value !== null) {
