@@ -32,7 +32,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
     code = (
         "import sys, time, pathlib; from exporter.disk import replacing\n"
         "with replacing(pathlib.Path(sys.argv[1])) as temporary:\n"
-        "    temporary.write_text('half'); print('here', flush=True); time.sleep(600)"
+        "    temporary.write_text('half'); print('here', flush=True); time.sleep(30)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(target)], stdout=subprocess.PIPE

@@ -16,7 +16,7 @@ WRITER = """
 import sys, time, pathlib
 from viewer.leftovers import sibling
 with sibling(pathlib.Path(sys.argv[1])) as temporary:
-    temporary.write_text("half"); print("here", flush=True); time.sleep(600)
+    temporary.write_text("half"); print("here", flush=True); time.sleep(30)
 """
 
 
