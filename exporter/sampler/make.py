@@ -113,12 +113,11 @@ def _facts(plan: SamplerPlan) -> dict[str, Any]:
     """What the file says about itself beyond what the UNet's does; docs/FORMAT.md."""
     config = {k: v for k, v in plan.family.config.items() if not k.startswith("_")}
     name = type(plan.family.scheduler).__name__
-    roles = {**meta.ROLES, **meta.SAMPLER_ROLES}
     return {
         "format": meta.FORMAT_VERSION,
         "sampler": {"scheduler": name, "config": config, "unet": plan.request.unet.name},
         "sampler.parity": {"verdict": "skipped"},
-        "legend": "; ".join(f"{role}: {text}" for role, text in roles.items()),
+        "legend": meta.legend(meta.ROLES, meta.SAMPLER_ROLES),
     }
 
 

@@ -14,7 +14,7 @@ import onnx
 from exporter import metadata as meta
 from exporter.denoising.schedulers import SHORT, load_scheduler
 from exporter.errors import ConfigError, TargetError, UsageError
-from exporter.publish import guard_target
+from exporter.guards import guard_target
 from exporter.runtime.contract import Contract, read_contract
 from exporter.sampler.conditions import INPAINTING, KNOWN
 from exporter.sampler.families import family_of

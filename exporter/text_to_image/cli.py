@@ -30,6 +30,7 @@ DEFAULTS: Mapping[str, Any] = {
     "keep_fp32": [],
     "conditions": [],
     "controlnet": [],
+    "ip_adapter": [],
     "lora": None,
     "fuse_lora": [],
     "keep_steps": False,

@@ -17,7 +17,7 @@ from exporter import cache, disk
 from exporter.disk import replacing, synced, write_text
 from exporter.errors import TargetError
 from exporter.leftovers import SUFFIX, remove_stale, scratch
-from exporter.publish import staged
+from exporter.publish import drafted
 from exporter.sample.recording import Recording
 
 TENSORS = {"latents": (torch.float32, (2, 4))}
@@ -59,9 +59,9 @@ def test_a_killed_exports_folder_and_files_go_and_nothing_else(tmp_path):
     for name in strangers:
         (tmp_path / name).touch()
     (tmp_path / f".unet-link{SUFFIX}").symlink_to(tmp_path / "unet.onnx")
-    with staged(tmp_path / "unet.onnx", copy=True) as mine:
+    with drafted(tmp_path / "unet.onnx", copy=True) as mine:
         assert not stale.exists()
-        with staged(tmp_path / "unet.onnx", copy=True) as other:  # two at once
+        with drafted(tmp_path / "unet.onnx", copy=True) as other:  # two at once
             assert mine.old.is_dir()
             assert other.old.is_dir()
     assert names(tmp_path) == sorted([*strangers, f".unet-link{SUFFIX}"])
@@ -78,7 +78,7 @@ def test_a_killed_recording_goes_too(tmp_path):
 
 EXPORT = """
 import os, pathlib, signal, sys
-from exporter.publish import staged
+from exporter.publish import drafted
 target, left, copy = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "copy"
 
 def last(function):
@@ -90,7 +90,7 @@ def last(function):
         return function(*given, **how)
     return call
 
-with staged(target, copy=copy, variant=True) as stage:
+with drafted(target, copy=copy, variant=True) as stage:
     stage.onnx.write_text("new")
     stage.variant.write_text("new")
     if copy:
@@ -154,7 +154,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
             pass
 
     def export() -> None:
-        with staged(tmp_path / "unet.onnx", copy=True) as stage, synced(stage.onnx) as file:
+        with drafted(tmp_path / "unet.onnx", copy=True) as draft, synced(draft.onnx) as file:
             file.write(b"half")
 
     for work in (record, export):
@@ -188,10 +188,10 @@ def test_the_folder_is_removed_meanwhile(tmp_path):
             shutil.rmtree(folder)
 
     def export() -> None:
-        with staged(folder / "unet.onnx", copy=True) as stage:
-            stage.onnx.write_bytes(b"whole")
+        with drafted(folder / "unet.onnx", copy=True) as draft:
+            draft.onnx.write_bytes(b"whole")
             shutil.rmtree(folder)
-            stage.publish()
+            draft.publish()
 
     for work in (text, record, export):
         folder.mkdir()
