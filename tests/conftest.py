@@ -45,6 +45,7 @@ SLOW = (
             "clients",
             "export_cli",
             "fold",
+            "killed",
             "lower",
             "pipeline",
             "simplify",
