@@ -22,7 +22,15 @@ from exporter.runtime.loading import load_proto
 
 ABOUT = tuple(
     meta.PREFIX + key
-    for key in ("model", "model.class", "model.config", "model.revision", "weights")
+    for key in (
+        "model",
+        "model.class",
+        "model.config",
+        "model.revision",
+        "sampler",
+        "text_to_image",
+        "weights",
+    )
 )
 """Metadata of the model that a verdict is about; nothing else of it is digested."""
 

@@ -261,7 +261,7 @@ def tracing(page):
 def test_trace_the_timestep(tracing):
     tracing.get_by_role("button", name="How does timestep reach out_sample?").click()
     panel = tracing.locator("#panel")
-    expect(panel).to_contain_text("it enters the image in 7 places")
+    expect(panel).to_contain_text("It enters the image in 7 places")
     steps = panel.locator(".steps li")
     expect(steps.first).to_contain_text("timestep")
     expect(steps.last).to_contain_text("B×4×H×W")
@@ -279,13 +279,28 @@ def test_trace_the_timestep(tracing):
 
 def test_trace_where_the_text_enters(tracing):
     tracing.get_by_role("button", name="Where does the text enter?").click()
-    places = tracing.locator("#panel p", has_text="it enters the image in 2 places").locator(
+    places = tracing.locator("#panel p", has_text="It enters the image in 2 places").locator(
         "button"
     )
     expect(places).to_have_count(2)
     places.first.click()
     expect(crumb(tracing)).to_have_text("Attention")
     expect(netron_frame(tracing).locator(".edge-path.atlas-lit").first).to_be_attached()
+
+
+def test_a_trace_is_listed_by_block_from_the_first_attention_on(tracing):
+    tracing.get_by_role("button", name="Where does the text enter?").click()
+    names = tracing.locator(".steps .station > .node-link")
+    expect(names).to_have_text(["down_blocks.0", "mid_block", "up_blocks.1", "last conv"])
+    doors = tracing.locator(".steps .station .doors")
+    expect(doors).to_have_text(["cross-attention 1", "cross-attention 1", "", ""])
+    rows = tracing.locator(".steps li")
+    attends = rows.filter(has_text=re.compile("attn2/Attention"))
+    expect(attends).to_have_count(1)  # the way goes through the first of the two
+    expect(attends).to_contain_text("down_blocks.0/attentions.0")
+    tracing.get_by_role("button", name="How does timestep reach out_sample?").click()
+    expect(names.first).to_have_text("time embedding")
+    expect(doors.nth(1)).to_have_text("time injection 1")
 
 
 def test_trace_a_skip(tracing):

@@ -56,6 +56,13 @@ def point(page, x, y, shot=0):
     )
 
 
+def experiments(sampler, number=2):
+    """What the run's command was given, beside what every run is."""
+    given = read_recording(sampler.file(number)).metadata["run"]["given"]
+    kinds = ("--without", "--scale", "--mask-token", "--swap-tokens", "--freeu")
+    return [one for one in given if one.startswith(kinds)]
+
+
 def expected(seed, step, x, y):
     """Probability of each word at a pixel, the mean of both layers."""
     t = recorded.tensors(seed, heads=2)
@@ -174,20 +181,49 @@ def test_switches_on_the_map_start_the_second_run(sampled, sampler):
     for state in ("off", "half", "on", "off"):
         resnet.click()
         expect(resnet).to_have_attribute("data-switch", state)
-    run(sampled, button="Sample beside it, 3 switches", number=2)
-    given = read_recording(sampler.file(2)).metadata["run"]["given"]
-    assert [one for one in given if one.startswith(("--without", "--scale"))] == [
+    run(sampled, button="Sample beside it, 3 experiments", number=2)
+    assert experiments(sampler) == [
         "--without=skip:1",
         "--without=time:down_blocks.0.resnets.0",
         "--scale=cross:mid_block.attentions.0=0.5",
     ]
-    expect(shots(sampled).nth(1)).to_contain_text("skip:1 off")
+    expect(shots(sampled).nth(1)).to_contain_text("skip 1 off")
     sampled.get_by_role("button", name="skip 1 off").click()
     expect(skip).to_have_attribute("data-switch", "on")
     sampled.get_by_label("Add a switch").select_option("skip:2")
     expect(sampled.locator(".map .skip[data-skip='2']")).to_have_attribute(
         "data-switch", "off"
     )
+
+
+def test_words_freeu_and_steps_are_experiments_too(sampled, sampler):
+    run(sampled)
+    sampled.get_by_text("Words and FreeU").click()
+    sampled.get_by_label("Word to mask").select_option("red")
+    sampled.get_by_label("Word to swap", exact=True).select_option("red")
+    sampled.get_by_label("Word to swap it with").select_option("cat")
+    sampled.get_by_label("FreeU s2").fill("0.4")
+    sampled.get_by_role("button", name="Add FreeU").click()
+    rows = sampled.locator(".experiment")
+    expect(rows).to_have_count(3)
+    steps = sampled.get_by_label("Steps of “red” masked")
+    steps.fill("1-3")
+    steps.press("Tab")
+    wrong = sampled.get_by_label("Steps of FreeU")
+    wrong.fill("first")
+    wrong.press("Tab")
+    assert not wrong.evaluate("one => one.validity.valid")
+    run(sampled, button="Sample beside it, 3 experiments", number=2)
+    assert experiments(sampler) == [
+        "--mask-token=red@1-3",
+        "--swap-tokens=red,cat",
+        "--freeu=0.9,0.4,1.5,1.6",
+    ]
+    expect(shots(sampled).nth(1)).to_contain_text(
+        "“red” masked at steps 1-3, “red” and “cat” swapped, FreeU 0.9, 0.4, 1.5, 1.6"
+    )
+    sampled.get_by_role("button", name="“red” masked").click()
+    expect(rows).to_have_count(2)
 
 
 def test_cancelling_on_the_page_leaves_no_process(sampled, sampler):

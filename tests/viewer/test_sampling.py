@@ -152,7 +152,7 @@ class TestSampler:
         *([], None, {"prompt": 3}, {"prompt": "x" * 3000}, {"prompt": "a\0b"}, {"model": 1}),
         *({"model": "0"}, {"vae": "/etc"}, {"scheduler": "../x"}, {"scheduler": "/tmp"}),
         *({"steps": "1001"}, {"steps": "1" * 5000}, {"without": "x"}, {"scale": [1]}),
-        {"without": ["x"] * 501},
+        *({"without": ["x"] * 501}, {"swap": "a,b"}, {"freeu": [["1"]]}),
     ],
 )
 def test_odd_orders_are_refused(asked):
@@ -161,9 +161,9 @@ def test_odd_orders_are_refused(asked):
 
 
 def test_no_text_can_be_another_option():
-    asked = {"prompt": "--image=/etc/passwd", "without": ["--x"], "scale": ["a=0.5"]}
+    asked = {"prompt": "--image=/etc/passwd", "without": ["--x"], "mask": ["a@1-5"]}
     given = order(**asked).arguments()
-    assert given == ["--prompt=--image=/etc/passwd", "--without=--x", "--scale=a=0.5"]
+    assert given == ["--prompt=--image=/etc/passwd", "--without=--x", "--mask-token=a@1-5"]
 
 
 class TestRoutes:

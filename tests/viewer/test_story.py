@@ -342,18 +342,18 @@ def test_on_a_phone_a_skip_is_followed_by_touch(phone):
 
 @pytest.mark.parametrize("width", [390, 1024, 1440])
 def test_text_on_the_map_keeps_its_size(phone, width):
-    phone.set_viewport_size({"width": width, "height": 900})
-    phone.wait_for_function(
-        "() => { const map = document.querySelector('svg.map'); return Math.abs("
-        "map.getBoundingClientRect().width / map.viewBox.baseVal.width - 1) < 0.05; }"
-    )
-    assert min(phone.evaluate(SIZES)) >= 11.4
-    phone.set_viewport_size({"width": 390, "height": 844})
+    for at, height in ((width, 900), (390, 844)):
+        phone.set_viewport_size({"width": at, "height": height})
+        phone.wait_for_function(
+            "() => { const map = document.querySelector('svg.map'); return Math.abs("
+            "map.getBoundingClientRect().width / map.viewBox.baseVal.width - 1) < 0.05; }"
+        )
+        assert min(phone.evaluate(SIZES)) >= 11.4
 
 
 def test_what_is_wrong_on_a_phone_is_caught(phone):
     def broken(place, name, value, measure):
-        """Breaks and measures in one go: a map that is drawn again in between would hide it."""
+        """Breaks and measures in one go: a map drawn again in between would hide it."""
         act = "([place, name, value]) => { document.querySelector(place).style[name] = value;"
         return phone.evaluate(f"{act} return ({measure})(); }}", [place, name, value])
 

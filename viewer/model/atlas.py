@@ -78,9 +78,10 @@ class Atlas:
 
     @property
     def parity(self) -> Mapping[str, Any]:
-        """The exporter's verdict on this file; empty when it has none."""
-        sampler = "sampler." if "atlas.sampler" in self.metadata else ""
-        return _json(self.metadata.get(f"atlas.{sampler}parity"))
+        """The exporter's verdict on all that this file computes; empty when it has none."""
+        kinds = ("text_to_image.", "sampler.")  # the first holds the second
+        kind = next((one for one in kinds if f"atlas.{one[:-1]}" in self.metadata), "")
+        return _json(self.metadata.get(f"atlas.{kind}parity"))
 
     @cached_property
     def standing(self) -> Standing:

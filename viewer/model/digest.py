@@ -22,6 +22,8 @@ _ABOUT = {
     "atlas.model.class",
     "atlas.model.config",
     "atlas.model.revision",
+    "atlas.sampler",
+    "atlas.text_to_image",
     "atlas.weights",
 }
 _HEADER_LIMIT = 100_000_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from viewer.errors import SamplingError
@@ -13,7 +13,13 @@ MOST_STEPS = 1000
 MOST_SWITCHES = 500
 _LONGEST = 2000
 _TEXTS = ("prompt", "negative", "seed", "steps", "guidance", "scheduler")
-_LISTS = ("without", "scale")
+_EXPERIMENTS = {
+    "without": "without",
+    "scale": "scale",
+    "mask": "mask-token",
+    "swap": "swap-tokens",
+    "freeu": "freeu",
+}
 _SCHEDULER = re.compile(r"[A-Za-z0-9+_-]{0,60}")
 _OPTIONS = {
     "prompt": "prompt",
@@ -32,22 +38,21 @@ class Order:
     Attributes:
         model: Which of the models shown.
         texts: ``prompt``, ``negative``, ``seed``, ``steps``, ``guidance``, ``scheduler``.
-        without: Experiments of the command's ``--without``.
-        scale: Experiments of its ``--scale``.
+        experiments: Lists of the command's experiments: ``without``, ``scale``, ``mask``,
+            ``swap``, ``freeu``.
         heads: Whether the maps of each head are wanted.
     """
 
     model: int
     texts: Mapping[str, str]
-    without: tuple[str, ...] = ()
-    scale: tuple[str, ...] = ()
+    experiments: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     heads: bool = False
 
     def arguments(self) -> list[str]:
         """Options of the command; none can be taken for another option or a file."""
         given = [f"--{_OPTIONS[name]}={text}" for name, text in self.texts.items() if text]
-        given += [f"--without={one}" for one in self.without]
-        given += [f"--scale={one}" for one in self.scale]
+        for name, wishes in self.experiments.items():
+            given += [f"--{_EXPERIMENTS[name]}={one}" for one in wishes]
         return [*given, *(["--heads"] if self.heads else [])]
 
     def to_json(self) -> dict[str, Any]:
@@ -55,8 +60,7 @@ class Order:
         return {
             "model": self.model,
             **self.texts,
-            "without": list(self.without),
-            "scale": list(self.scale),
+            **{name: list(wishes) for name, wishes in self.experiments.items()},
             "heads": self.heads,
         }
 
@@ -73,7 +77,7 @@ def read_order(asked: Any, models: int) -> Order:
     """
     if not isinstance(asked, dict):
         raise SamplingError("an order that is no JSON object", "prompt, seed, steps, ...")
-    unknown = sorted(set(asked) - {"model", "heads", *_TEXTS, *_LISTS})
+    unknown = sorted(set(asked) - {"model", "heads", *_TEXTS, *_EXPERIMENTS})
     if unknown:
         raise SamplingError(f"an order with {str(unknown[0])[:40]!r}", ", ".join(_TEXTS))
     texts = {name: _text(asked, name) for name in _TEXTS}
@@ -85,8 +89,8 @@ def read_order(asked: Any, models: int) -> Order:
     model = asked.get("model", 0)
     if not isinstance(model, int) or not 0 <= model < models:
         raise SamplingError(f"model {str(model)[:20]}", f"one of the {models} shown")
-    without, scale = (_list(asked, name) for name in _LISTS)
-    return Order(model, texts, without, scale, asked.get("heads") is True)
+    experiments = {name: _list(asked, name) for name in _EXPERIMENTS}
+    return Order(model, texts, experiments, asked.get("heads") is True)
 
 
 def _text(asked: Mapping[str, Any], name: str) -> str:

@@ -15,6 +15,7 @@ import torch
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+import viewer
 from exporter import metadata as meta
 from exporter.cli import main
 from exporter.errors import AtlasError
@@ -23,16 +24,32 @@ from exporter.text_to_image.plan import PictureRequest, make_plan
 from exporter.text_to_image.proof import CASES, Case, make_setup, prove
 from exporter.text_to_image.store import attach_as
 from exporter.types import TensorSpec
+from tests.exporter.text_to_image import faults
+from viewer.serve.shown import Shown
 
 SMALL = Case(2, height=8, width=8)
 
 
-@pytest.mark.parametrize("kind", ["sd", "xl"])
+@pytest.mark.parametrize("kind", ["sd", "sd2", "xl"])
 def test_it_paints_as_diffusers_does(kind: str, picture: Any) -> None:
     path, plan = picture(kind)
     proof = prove(path, plan, CASES if kind == "xl" else CASES[:2])
     assert proof.passed, proof.worst
-    assert all(one.max_abs < 1e-4 for one in proof.differences)
+    assert all(one.max_abs < 1e-4 for one in proof.found)
+
+
+def test_half_precision_is_linked_and_paints_as_diffusers_does(picture: Any) -> None:
+    """SDXL's VAE is computed in float32 from its float16 weights, as the pipeline does."""
+    path, plan = picture("xl16")
+    assert plan.dtype == "fp16"
+    assert not list(path.parent.glob("*.safetensors"))
+    proof = prove(path, plan, CASES[:1])
+    assert proof.passed, proof.worst
+    model = onnx.load(path, load_external_data=False)
+    inside = [n for f in model.functions if f.domain.split(".")[0] == "vae" for n in f.node]
+    stored = [a.t for n in inside for a in n.attribute if a.t.external_data]
+    assert {tensor.data_type for tensor in stored} == {onnx.TensorProto.FLOAT16}
+    assert sum(n.op_type == "Cast" for n in inside) >= len(stored)
 
 
 @pytest.mark.parametrize("sampler", ["euler-a", "ddim"])
@@ -75,6 +92,34 @@ def test_the_file_is_small_linked_and_standard(picture: Any, pipelines: Any) -> 
         "num_inference_steps",
     ]
     assert [v.name for v in model.graph.output] == ["image"]
+
+
+def _of_another_scheduler(path: Path) -> Path:
+    model = onnx.load(path, load_external_data=False)
+    (said,) = (entry for entry in model.metadata_props if entry.key == "atlas.sampler")
+    said.value = said.value.replace("EulerDiscrete", "DDIM")
+    target = path.with_name(f"wrong-{path.name}")
+    onnx.save(model, target)
+    return target
+
+
+def test_it_is_proven_as_long_as_nothing_is_changed(picture: Any, tmp_path: Path) -> None:
+    path, _ = picture("sd", check=True)
+    shown = viewer.load(path)
+    assert shown.standing.text == "proven"
+    assert shown.parity == json.loads(shown.metadata["atlas.text_to_image.parity"])
+    assert shown.parity["cases"][0]["name"] == SMALL.name
+    assert Shown((shown,), {"parity": shown.parity}).standing.proven  # a report's, likewise
+    for fault in (faults.unscaled_latents, faults.swapped_halves, _of_another_scheduler):
+        changed = viewer.load(fault(path)).standing.text
+        assert changed == "claimed, and the graph was changed since", fault
+    shutil.copytree(path.parent, tmp_path / "pipeline")
+    copy = tmp_path / "pipeline" / path.name
+    assert viewer.load(copy).standing.text == "proven"
+    with (copy.parent / "vae" / "diffusion_pytorch_model.safetensors").open("ab") as file:
+        file.write(b"\0")
+    assert viewer.load(copy).standing.text == "claimed, and the weights were changed since"
+    assert viewer.load(picture("sd")[0]).standing.text == "skipped"
 
 
 def test_every_node_says_which_part_it_is_of(picture: Any) -> None:
@@ -187,9 +232,10 @@ def test_the_command_line(
 
 
 def _failed() -> Any:
-    from exporter.text_to_image.proof import Difference, PictureProof
+    from exporter.sampler.verdict import Proof
+    from exporter.text_to_image.proof import Difference
 
-    return PictureProof((Difference(SMALL, None, 1.0),), "cpu")
+    return Proof((Difference(SMALL, None, 1.0),), "cpu")
 
 
 def test_refusals(pipelines: Any, tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
 // The boxes of the map: blocks with their tiles, and the small ones around the U.
 
 import { svg } from "./dom.js";
+import { textWidth } from "./labels.js";
 import { compact, known, shapeText, share } from "./numbers.js";
 import { roleClass, roleLabel } from "./roles.js";
 import { LINE } from "./layout.js";
-import { textWidth } from "./tiles.js";
 
 // Makes something of the map answer to mouse, touch and keyboard. `place` is a node's number, or
 // the name of a story.
@@ -39,7 +39,6 @@ export function fitted(text, room, font = 13) {
 export function drawBlock(atlas, block, box, { narrow, alive }, options) {
   const node = atlas.nodes[block.nodes[0]];
   const name = atlas.inU(node.path);
-  const [, channels, ...size] = block.work ?? [];
   const level =
     block.level === null || block.level === undefined ? "" : `level ${block.level}, `;
   const label = `${name}, ${level}${shapeText(block.work)}, ${cost(block, atlas).join(", ")}`;
@@ -49,10 +48,7 @@ export function drawBlock(atlas, block, box, { narrow, alive }, options) {
     "data-block": atlas.blocks.indexOf(block),
   });
   interactive(group, node.id, label, options);
-  const long = `${channels} × ${shapeText(size, options.numbers ? atlas.nominal : null)}`;
-  const fits = narrow || textWidth(name, 14.2) + textWidth(long, 12) + 34 < box.width;
-  const short = fits ? long : `${channels} ch.`;
-  const shape = channels === undefined ? "" : short;
+  const shape = shapeWithin(atlas, block, name, narrow ? Infinity : box.width, options);
   const at = narrow ? { x: 10, y: 35 } : { x: box.width - 12, y: 20, "text-anchor": "end" };
   group.append(
     svg("rect", { class: "card", width: box.width, height: box.height, rx: 10 }),
@@ -71,6 +67,17 @@ export function drawBlock(atlas, block, box, { narrow, alive }, options) {
   }
   group.append(footer(atlas, block, box, narrow));
   return group;
+}
+
+// The shape that a block works at; only its channels where name and shape do not fit the width.
+function shapeWithin(atlas, block, name, width, { numbers }) {
+  const [, channels, ...size] = block.work ?? [];
+  if (channels === undefined) {
+    return "";
+  }
+  const by = width === Infinity ? "×" : " × ";
+  const long = `${channels}${by}${shapeText(size, numbers ? atlas.nominal : null)}`;
+  return textWidth(name, 14.2) + textWidth(long, 12) + 34 < width ? long : `${channels} ch.`;
 }
 
 function cost(block, atlas) {
@@ -135,9 +142,9 @@ function drawTile(atlas, { tile, x, line, width }, head, alive, options) {
   if (tile.injects) {
     group.append(svg("circle", { class: "drop time", cx: width - 3, cy: 2, r: 4 }));
   }
-  if (tile.text) {
+  if (tile.door) {
     group.append(
-      svg("rect", { class: "drop text", x: width - 8, y: -2, width: 8, height: 8 }),
+      svg("rect", { class: `drop ${tile.door}`, x: width - 8, y: -2, width: 8, height: 8 }),
     );
   }
   return group;
@@ -146,6 +153,7 @@ function drawTile(atlas, { tile, x, line, width }, head, alive, options) {
 const SMALL = {
   time: "time embedding",
   text: "text",
+  image_prompt: "image prompt",
   conv_in: "first conv",
   conv_out: "last conv",
 };

@@ -3,13 +3,11 @@
 import { interactive } from "./boxes.js";
 import { sideAt } from "./counting.js";
 import { svg } from "./dom.js";
-import { shapeText } from "./numbers.js";
-import { textWidth } from "./tiles.js";
+import { skipLabel, widthOf } from "./labels.js";
 
 function label(lines, y, kind, plan) {
-  const width = plan.size.narrow
-    ? plan.size.lane - 6
-    : Math.max(...lines.map((line) => textWidth(line, 12))) + 18;
+  const { narrow, alive, lane } = plan.size;
+  const width = narrow ? lane - (alive ? 28 : 8) : widthOf(lines);
   const x = (plan.width - width) / 2;
   const middle = plan.size.pill / 2;
   const start = middle + 4 - (lines.length - 1) * 8;
@@ -46,20 +44,22 @@ export function drawSkips(atlas, plan, options) {
   };
   for (const { skip, ends: [from, to], y } of placed) {
     const [a, b] = [plan.boxes.get(from), plan.boxes.get(to)];
-    const shape = shapeText(skip.shape?.slice(1), options.numbers ? atlas.nominal : null);
-    const lines = plan.size.narrow ? [`skip ${skip.id}`, shape] : [`skip ${skip.id} · ${shape}`];
+    const said = skipLabel(skip, options.numbers ? atlas.nominal : null);
+    const phone = plan.size.narrow && !plan.size.alive; // the level above says the size
+    const short = phone ? `${skip.shape?.[1] ?? "?"} ch.` : said[1];
+    const lines = plan.size.narrow ? [said[0], short] : [said.join(" · ")];
     const tab = label(lines, y, "skip", plan);
     const [y1, y2] = [anchor(`out${from}`, a, skip.id), anchor(`in${to}`, b, skip.id)];
     const path = across([a.x + a.width, y1], tab, [b.x, y2]);
     const arc = svg("g", { class: "skip role-skip", "data-skip": skip.id });
     arc.dataset.sink = skip.sink;
-    const said = `skip ${skip.id}: ${atlas.nodes[skip.source].path} to ${atlas.nodes[skip.sink].path}, ${shape}`;
+    const name = `${said[0]}: ${atlas.nodes[skip.source].path} to ${atlas.nodes[skip.sink].path}, ${said[1]}`;
     if (options.tell) {
-      interactive(arc, `skip:${skip.id}`, said, options);
+      interactive(arc, `skip:${skip.id}`, name, options);
       arc.addEventListener("mouseenter", () => options.hover(skip.sink, arc));
       arc.addEventListener("mouseleave", () => options.hover(null));
     } else {
-      interactive(arc, skip.sink, said, options);
+      interactive(arc, skip.sink, name, options);
     }
     arc.append(
       svg("path", { class: "hit", d: path }),

@@ -1,30 +1,33 @@
 // Where everything of the map lies, in pixels of the screen: pure arithmetic, so that text keeps
 // its size however wide the page is. Map, trace and export agree on it.
 
+import { skipLabel, widthOf } from "./labels.js";
 import { flowed, tileRows } from "./tiles.js";
 
 export const WIDTH = 1000;
 const NARROW = 700;
 const THUMB = 480;
 const FONT = 12;
+const ARCS = 34; // pixels for the arcs of skips on both sides of their labels
 export const LINE = 24;
 
-// What depends on the width: gutters, lane, sizes of what is hit.
-function measures(width, rows) {
+// What depends on the width: gutters, lane, sizes of what is hit. `label` is the widest label
+// between the arms, in pixels.
+function measures(width, rows, label) {
   const narrow = width < NARROW;
   if (narrow) {
     const gutter = 36;
-    const lane = width >= THUMB ? 116 : 86;
+    const lane = width >= THUMB ? 132 : 88;
     return {
       narrow, alive: width >= THUMB, gutter, lane, indent: 0, text: 9, time: 22, gap: 34, pill: 44, between: 48, head: 42,
       foot: 40, box: Math.floor((width - 2 * gutter - lane) / 2),
     }; // prettier-ignore
   }
-  const gutter = width >= 860 ? 68 : 62;
-  const indent = rows > 1 ? Math.min(34, (width >= 900 ? 90 : 30) / (rows - 1)) : 0;
-  const lane = width >= 860 ? 164 : 152;
+  const gutter = width >= 860 ? 68 : 58;
+  const indent = rows > 1 ? Math.min(34, (width >= 960 ? 90 : 20) / (rows - 1)) : 0;
+  const lane = Math.max(label + ARCS, 152);
   return {
-    narrow, alive: true, gutter, lane, indent, text: 18, time: 42, gap: 30, pill: 24, between: 29, head: 28, foot: 24,
+    narrow, alive: true, gutter, lane, indent, text: 18, time: 42, prompt: 6, gap: 30, pill: 24, between: 29, head: 28, foot: 24,
     box: Math.min(308, Math.floor((width - 2 * gutter - 2 * indent * (rows - 1) - lane) / 2)),
   }; // prettier-ignore
 }
@@ -34,7 +37,7 @@ export function layout(atlas, width = WIDTH) {
   atlas.blocks.forEach((block, index) => sides[block.kind]?.push(index));
   sides.up.reverse();
   const rows = Math.max(sides.down.length, sides.up.length);
-  const size = measures(width, rows);
+  const size = measures(width, rows, widestLabel(atlas));
   const plan = { width, rows, size, boxes: new Map(), bands: [], pills: new Map() };
   const tiles = atlas.blocks.map((block) =>
     placeTiles(atlas, block, insideOf(block, size, width) - 20),
@@ -67,6 +70,13 @@ export function layout(atlas, width = WIDTH) {
   plan.height = y + (size.narrow ? 116 : 66);
   placeLabels(atlas, plan);
   return plan;
+}
+
+function widestLabel(atlas) {
+  return Math.max(
+    0,
+    ...atlas.skips.map((skip) => widthOf([skipLabel(skip, null).join(" · ")])),
+  );
 }
 
 function placeTiles(atlas, block, room) {
@@ -105,40 +115,36 @@ function top(atlas, plan) {
   }
   plan.inputs = {
     text: { x: 6, y: 4, width: 290, height: 28 },
+    prompt: { x: 316, y: 4, width: Math.min(300, width - 322), height: 28 },
     time: { x: size.time - 12, y: 42, width: 158, height: 28 },
     sample: { x: gutter, y: 91, width: 92, height: 28 },
     out: { x: width - gutter - 96, y: 91, width: 96, height: 28 },
   };
   at("text", { x: 316, y: 2, width: 190 });
+  if (width >= 840) {
+    at("image_prompt", { x: 640, y: 2, width: 190 });
+  }
   at("time", { x: size.time + 176, y: 36, width: 210 });
   at("conv_in", { x: gutter + 122, y: 85, width: Math.max(size.box - 122, 104) });
   at("conv_out", { x: right, y: 85, width: Math.max(size.box - 122, 104) });
   return 152;
 }
 
-// One column of labels between the arms: levels where they begin, skips where there is room.
+// One column of labels between the arms: each level where it begins, and below it the skips that
+// arrive there.
 function placeLabels(atlas, plan) {
   const { size, boxes } = plan;
-  plan.bands.forEach((band, row) =>
-    plan.pills.set(`level ${row}`, { y: band.y - (size.narrow ? 4 : 2), level: band.level }),
-  );
-  const levels = [...plan.pills.values()].map((one) => one.y);
-  const wished = atlas.skips
-    .map((skip) => {
-      const ends = [blockOf(atlas, skip.source), blockOf(atlas, skip.sink)];
-      const [a, b] = ends.map((index) => boxes.get(index));
-      return a && b ? { skip, ends, y: (a.y + a.height / 2 + b.y + b.height / 2) / 2 } : null;
-    })
-    .filter(Boolean)
-    .sort((a, b) => a.y - b.y);
-  let y = -Infinity;
-  for (const one of wished) {
-    y = Math.max(one.y - size.pill / 2 - (size.narrow ? 30 : 0), y);
-    const hit = levels.find((other) => Math.abs(other - y) < size.between);
-    y = hit === undefined ? y : hit + size.between;
-    plan.pills.set(`skip ${one.skip.id}`, { y, skip: one.skip, ends: one.ends });
-    y += size.between;
-  }
+  const known = atlas.skips
+    .map((skip) => ({ skip, ends: [blockOf(atlas, skip.source), blockOf(atlas, skip.sink)] }))
+    .filter(({ ends }) => ends.every((index) => boxes.has(index)));
+  plan.bands.forEach((band, row) => {
+    const first = band.y - (size.narrow ? 4 : 2);
+    plan.pills.set(`level ${row}`, { y: first, level: band.level });
+    const here = known.filter(({ ends }) => boxes.get(ends[1]).row === row);
+    here.forEach((one, at) => {
+      plan.pills.set(`skip ${one.skip.id}`, { ...one, y: first + (at + 1) * size.between });
+    });
+  });
 }
 
 export function blockOf(atlas, id) {

@@ -111,6 +111,10 @@ export function shapeText(shape, nominal) {
   return shape.map((dim) => (nominal ? dimension(dim, nominal) : dim) ?? "?").join("×");
 }
 
+export function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
 export function plural(count, noun) {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;
 }

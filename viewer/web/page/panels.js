@@ -2,9 +2,9 @@
 
 import { el, heads } from "./dom.js";
 import { hasU } from "./nou.js";
-import { compact, known, plural, shapeText, share, told } from "./numbers.js";
+import { capital, compact, known, plural, shapeText, share, told } from "./numbers.js";
 import { questionList, storyButtons } from "./questions.js";
-import { roleLabel } from "./roles.js";
+import { doorOf, roleLabel } from "./roles.js";
 import { about, link, shapeOf } from "./nodes.js";
 import { attentionFigure, timeFigure } from "./figures.js";
 
@@ -14,7 +14,7 @@ export function aboutPanel(app) {
     return about(app, app.focus);
   }
   const { atlas } = app;
-  const crossing = atlas.attentions.filter((one) => one.role !== "self_attention").length;
+  const doors = atlas.attentions.filter((one) => doorOf(one.role) === "text").length;
   const facts = [
     ["File", atlas.file],
     [
@@ -30,8 +30,8 @@ export function aboutPanel(app) {
       ? el(
           "p",
           {},
-          `A ${atlas.class || "model"} with ${known(atlas.params, atlas.weighed, compact)} parameters. The image goes down the left side of the U, across the bottom and up the right side; `,
-          `Detail is carried straight across by ${told(atlas, atlas.skips.length, "skip")}. The time enters ${told(atlas, atlas.injections.length, "resnet")}, the text ${told(atlas, crossing, "cross-attention")}.`,
+          `A ${atlas.class || "model"} with ${known(atlas.params, atlas.weighed, compact)} parameters. The image goes down the left side of the U, across the bottom and up the right side. `,
+          `Detail is carried straight across by ${told(atlas, atlas.skips.length, "skip")}. The time enters ${told(atlas, atlas.injections.length, "resnet")}, the text ${told(atlas, doors, "cross-attention")}.`,
         )
       : null,
     storyButtons(app),
@@ -51,13 +51,14 @@ export function aboutPanel(app) {
 // Q from the image, K and V from the text: for one attention, with the others a step away.
 export function attentionPanel(app) {
   const { atlas } = app;
-  const crossing = atlas.attentions.filter((one) => one.role !== "self_attention");
-  const all = crossing.length > 0 ? crossing : atlas.attentions;
+  const doors = atlas.attentions.filter((one) => doorOf(one.role));
+  const all = doors.length > 0 ? doors : atlas.attentions;
   if (all.length === 0) {
     return [el("p", { class: "empty" }, "This file names no attention.")];
   }
   const chosen = chosenAttention(app, all);
   const one = all[chosen];
+  const like = doors.filter((other) => doorOf(other.role) === doorOf(one.role));
   const call = atlas.nodes[one.call];
   const step = (by) => app.go(all[(chosen + by + all.length) % all.length].node);
   const [q, k, v] = one.operands.map((shape) => shapeOf(app, shape));
@@ -117,8 +118,8 @@ export function attentionPanel(app) {
     el(
       "p",
       {},
-      `The text enters here and nowhere else: ${plural(crossing.length, "attention")} like this one, beside `,
-      `${plural(atlas.attentions.length - crossing.length, "self-attention")}.`,
+      `The ${one.role === "image_prompt" ? "reference image" : "text"} enters here and nowhere else: ${plural(like.length, "attention")} like this one, beside `,
+      `${plural(atlas.attentions.length - doors.length, "self-attention")}.`,
     ),
     el(
       "div",
@@ -147,10 +148,6 @@ function chosenAttention(app, all) {
 function producers(app, one, at) {
   const value = app.atlas.values[app.atlas.nodes[one.node].in[at]];
   return value && value.producer !== null ? link(app, value.producer) : "the input";
-}
-
-function capital(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 // Sinusoid, MLP, then every resnet.

@@ -94,7 +94,11 @@ export function parityPanel(app) {
                 {},
                 el("td", {}, one.name ?? ""),
                 el("td", { class: "number" }, number(one.max_abs)),
-                el("td", { class: "number" }, times(one.floor_ratio ?? one.floor?.ratio)),
+                el(
+                  "td",
+                  { class: "number" },
+                  times(one.floor_ratio ?? one.floor?.ratio ?? one.ratio),
+                ),
               ),
             ),
           ),

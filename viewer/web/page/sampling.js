@@ -1,5 +1,6 @@
 // Sampling on the page: orders runs, hears how far they are, keeps two of them side by side.
 
+import { Experiments } from "./experiments.js";
 import { lightMap, quantitiesOf, SHARES } from "./samplingmap.js";
 import { SamplingPanel } from "./samplingpanel.js";
 import { SampledRun } from "./samplingrun.js";
@@ -18,7 +19,8 @@ export class Sampling {
     this.look = { place: 0, word: null, layer: ALL, head: null, quantity: SHARES };
     this.following = true;
     this.error = "";
-    this.switches = new Switches(app, () => this.changed());
+    this.experiments = new Experiments(() => this.changed());
+    this.switches = new Switches(app, this.experiments, () => this.changed());
     this.panel = null;
     this.asking = false;
     this.ordering = false;
@@ -81,8 +83,7 @@ export class Sampling {
   }
 
   async begin(order, beside) {
-    const switched = beside ? this.switches.order() : { without: [], scale: [] };
-    const whole = { ...order, ...switched };
+    const whole = { ...order, ...(beside ? this.experiments.order() : {}) };
     this.error = "";
     this.ordering = true;
     this.changed();

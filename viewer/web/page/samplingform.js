@@ -1,6 +1,7 @@
 // What to sample: prompt, seed, steps, guidance, scheduler; and the two buttons that start it.
 
 import { el } from "./dom.js";
+import { plural } from "./numbers.js";
 
 const SCHEDULERS = [
   ["", "the pipeline’s own"],
@@ -113,12 +114,12 @@ export class SamplingForm {
   }
 
   // What can be pressed now.
-  update({ busy, first, switches }) {
+  update({ busy, first, experiments }) {
     this.first.disabled = busy;
     this.beside.disabled = busy || !first;
     this.cancel.hidden = !busy;
-    const count = switches === 1 ? "1 switch" : `${switches} switches`;
-    this.beside.textContent = switches > 0 ? `Sample beside it, ${count}` : "Sample beside it";
+    const count = experiments > 0 ? `, ${plural(experiments, "experiment")}` : "";
+    this.beside.textContent = `Sample beside it${count}`;
   }
 }
 

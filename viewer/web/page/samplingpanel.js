@@ -2,11 +2,13 @@
 
 import { scaleBar } from "../replay/curves.js";
 import { el, swap } from "./dom.js";
+import { capital } from "./numbers.js";
 import { SamplingForm } from "./samplingform.js";
 import { quantitiesOf } from "./samplingmap.js";
 import { differences } from "./samplingrun.js";
 import { Stage } from "./samplingstage.js";
 import { choices, WordsBox } from "./samplingwords.js";
+import { Wording } from "./wording.js";
 
 const NOTHING = { number: "", status: "", done: 0, of: 0 };
 const ORDERED = { ...NOTHING, status: "starting" }; // the server has not answered yet
@@ -38,7 +40,21 @@ export class SamplingPanel {
       this.parts.shots,
       this.parts.time,
       this.parts.map,
-      this.form ? sampling.switches.element : null,
+      this.form ? this.otherwise() : null,
+    );
+  }
+
+  // What the second run may do otherwise.
+  otherwise() {
+    const { switches, experiments } = this.sampling;
+    this.wording = new Wording(experiments);
+    return el(
+      "section",
+      { class: "otherwise" },
+      el("h3", {}, "The second run, otherwise"),
+      switches.element,
+      this.wording.element,
+      experiments.element,
     );
   }
 
@@ -102,12 +118,13 @@ export class SamplingPanel {
     this.form?.update({
       busy: sampling.active || sampling.ordering,
       first: sampling.slots[0]?.live ?? false,
-      switches: sampling.switches.set.size,
+      experiments: sampling.experiments.size,
     });
     this.drawStatus();
     this.drawShots();
     parts.time.hidden = live.length === 0;
     this.words.update(live);
+    this.wording?.update(live[0]?.maps.words.map((one) => one.text) ?? []);
     parts.map.hidden = live.length === 0;
     if (live.length > 0) {
       this.drawTime(live[0]);
@@ -228,7 +245,7 @@ function statusOf(run) {
     return "Cancelled; nothing is left of this run.";
   }
   const took = run.seconds ? ` in ${run.seconds.toFixed(1)} s` : "";
-  return run.recording ? `${run.of} steps${took}. ${run.recording.note}.` : "";
+  return run.recording ? `${run.of} steps${took}. ${capital(run.recording.note)}.` : "";
 }
 
 function captionOf(slots, at) {

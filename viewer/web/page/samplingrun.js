@@ -2,6 +2,7 @@
 
 import { Recording } from "../replay/recording.js";
 import { overHttp, Tensors } from "../replay/tensors.js";
+import { allSaid } from "./experiments.js";
 import { WordMaps } from "./wordmap.js";
 
 const NUMBERS = /^(block|residual|injection|skip)\.\w+$|^attention\.entropy$/;
@@ -106,9 +107,5 @@ export function differences(order, other) {
   const told = found.map(([title, value]) =>
     title === "prompt" ? `“${value}”` : `${title} ${value === "" ? "as usual" : value}`,
   );
-  const switches = [
-    ...order.without.map((one) => `${one} off`),
-    ...order.scale.map((one) => one.replace("=", " × ")),
-  ];
-  return [...told, ...switches];
+  return [...told, ...allSaid(order)];
 }

@@ -6,9 +6,10 @@ const HALF = 0.5;
 const WHOLE = /^.*?\battentions\.\d+/; // of a module inside a transformer, the transformer
 
 export class Switches {
-  constructor(app, changed) {
+  // What is switched is one of `experiments`, by the name of its place, such as "skip:3".
+  constructor(app, experiments, changed) {
     this.app = app;
-    this.set = new Map(); // "skip:3" to its factor
+    this.experiments = experiments;
     this.open = false;
     this.changed = changed;
     this.toggle = el(
@@ -16,7 +17,6 @@ export class Switches {
       { type: "button", class: "plain", "aria-pressed": "false", onclick: () => this.flip() },
       "Switches on the map",
     );
-    this.list = el("div", { class: "switch-list" });
     this.more = el("select", {
       "aria-label": "Add a switch",
       onchange: () => {
@@ -27,14 +27,13 @@ export class Switches {
     this.hint = el(
       "p",
       { class: "hint-line" },
-      "Click a skip, a resnet (its time injection) or an attention on the map: off, half, on again. Then sample beside it.",
+      "Click a skip, a resnet (its time injection) or an attention on the map: off, half, on again.",
     );
     this.element = el(
       "section",
       { class: "switches" },
       el("div", { class: "switch-head" }, this.toggle, this.more),
       this.hint,
-      this.list,
     );
     this.draw();
   }
@@ -114,25 +113,30 @@ export class Switches {
     if (!name) {
       return;
     }
-    const now = this.set.get(name);
-    if (now === undefined) {
-      this.set.set(name, 0);
+    const { experiments } = this;
+    const now = this.factor(name);
+    if (now === null) {
+      experiments.put(name, "without", name);
     } else if (now === 0) {
-      this.set.set(name, HALF);
+      experiments.put(name, "scale", `${name}=${HALF}`);
     } else {
-      this.set.delete(name);
+      experiments.drop(name);
     }
-    this.draw();
-    this.changed();
+  }
+
+  // What a place is multiplied by; null where it is on.
+  factor(name) {
+    const found = this.experiments.get(name);
+    return found === null ? null : found.option === "without" ? 0 : HALF;
   }
 
   paint(atlas, drawn) {
     drawn.classList.toggle("switching", this.open);
     for (const item of drawn.querySelectorAll(".part, [data-skip]")) {
       const name = this.nameOf(atlas, item);
-      const factor = this.set.get(name);
+      const factor = this.factor(name);
       const on = this.open && name !== null ? "on" : null;
-      const state = factor === undefined ? on : factor === 0 ? "off" : "half";
+      const state = factor === null ? on : factor === 0 ? "off" : "half";
       if (state) {
         item.dataset.switch = state;
       } else {
@@ -141,38 +145,10 @@ export class Switches {
     }
   }
 
-  order() {
-    const all = [...this.set];
-    return {
-      without: all.flatMap(([name, factor]) => (factor === 0 ? [name] : [])),
-      scale: all.flatMap(([name, factor]) => (factor === 0 ? [] : [`${name}=${factor}`])),
-    };
-  }
-
   draw() {
     this.toggle.setAttribute("aria-pressed", String(this.open));
     this.more.hidden = !this.open;
     this.hint.hidden = !this.open;
-    const drop = (name) => {
-      this.set.delete(name);
-      this.draw();
-      this.changed();
-    };
-    swap(
-      this.list,
-      [...this.set].map(([name, factor]) =>
-        el(
-          "button",
-          {
-            type: "button",
-            class: "switch-chip",
-            title: "switch it on again",
-            onclick: () => drop(name),
-          },
-          `${name.replace(":", " ")} ${factor === 0 ? "off" : "half"} ×`,
-        ),
-      ),
-    );
   }
 }
 

@@ -1,19 +1,21 @@
 // The pieces of a block as words: one tile a piece, one row a layer.
 
 import { resized } from "./counting.js";
-import { roleLabel } from "./roles.js";
+import { textWidth } from "./labels.js";
+import { doorOf, roleLabel } from "./roles.js";
 
 const STARTS = new Set(["resnet", "downsample", "upsample"]);
 
 // Names of tiles that stand in one row only when there is much room.
 const SHORT = { self_attention: "self-attn", cross_attention: "cross-attn" };
 const WIDE = 330;
+const BOLD = 1.06; // how much wider bold letters are
 
 export function wordFor(role, room) {
   return room < WIDE && SHORT[role] ? SHORT[role] : roleLabel(role);
 }
 
-// Rows of tiles: {node, role, word, injects, text, places}.
+// Rows of tiles: {node, role, word, injects, door, places}.
 export function tileRows(atlas, block, room) {
   const rows = [];
   for (const part of block.parts) {
@@ -43,7 +45,7 @@ function tilesOf(atlas, part, room) {
       role,
       word: `${wordFor(role, room)}${times}`,
       injects: at === 0 && part.injects,
-      text: role !== "self_attention",
+      door: doorOf(role),
       places: mine.map((one) => one.node),
     };
   });
@@ -56,7 +58,7 @@ export function flowed(rows, room, font) {
   for (const row of rows) {
     let x = 0;
     for (const tile of row) {
-      const width = Math.min(room, textWidth(tile.word, font * 1.05) + 10);
+      const width = Math.min(room, textWidth(tile.word, font * BOLD) + 10);
       if (x > 0 && x + width > room) {
         x = 0;
         line += 1;
@@ -67,9 +69,4 @@ export function flowed(rows, room, font) {
     line += 1;
   }
   return { placed, lines: line };
-}
-
-// About as wide as our typeface draws it.
-export function textWidth(text, font) {
-  return text.length * font * 0.6;
 }

@@ -39,9 +39,9 @@ function backward(atlas) {
   };
 }
 
-// Everything between two values, and one shortest way. null when the second does not depend
-// on the first.
-export function trace(atlas, from, to, through = null) {
+// Everything between two values, and one shortest way; through the value that `choose` names among
+// the nodes in between, where it names one. null when the second does not depend on the first.
+export function trace(atlas, from, to, choose = () => null) {
   const ahead = spread(atlas, from, forward(atlas));
   if (!ahead.has(to)) {
     return null;
@@ -59,6 +59,7 @@ export function trace(atlas, from, to, through = null) {
       nodes.add(producer);
     }
   }
+  const through = choose(nodes);
   const steps =
     through !== null && values.has(through)
       ? [...way(ahead, through), ...way(spread(atlas, through, forward(atlas)), to)]
@@ -94,7 +95,7 @@ export function litEverywhere(atlas, found) {
   ].filter((id) => nodes.has(id));
   const taps = new Set();
   for (const id of doors) {
-    ["time", "text"].forEach((kind) => taps.add(`${kind} ${blockOf(atlas, id)}`));
+    ["time", "text", "prompt"].forEach((kind) => taps.add(`${kind} ${blockOf(atlas, id)}`));
   }
   return {
     nodes,

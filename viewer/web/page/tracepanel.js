@@ -3,6 +3,9 @@
 import { el } from "./dom.js";
 import { plural } from "./numbers.js";
 import { link, shapeOf } from "./nodes.js";
+import { doorOf, roleLabel } from "./roles.js";
+import { doorsOf, firstDoor, stations } from "./stations.js";
+import { nameOf, placeOf } from "./stories.js";
 import { trace, valueNamed } from "./trace.js";
 
 const SHOWN = 160;
@@ -21,9 +24,12 @@ export function presets(atlas) {
       to: name(output),
     });
   }
-  const crossing = atlas.attentions.find((one) => one.role !== "self_attention");
-  if (text !== undefined && crossing) {
+  if (text !== undefined && atlas.attentions.some((one) => doorOf(one.role) === "text")) {
     found.push({ label: "Where does the text enter?", from: name(text), to: name(output) });
+  }
+  for (const id of atlas.inputs.filter((one) => atlas.values[one].flow === "prompt")) {
+    const label = `How does the reference image ${name(id)} reach ${name(output)}?`;
+    found.push({ label, from: name(id), to: name(output) });
   }
   for (const skip of atlas.skips) {
     if (skip.value !== null) {
@@ -44,7 +50,11 @@ export function traced(app) {
   if (a === null || b === null) {
     return null;
   }
-  return straight(app.atlas, a, b) ?? trace(app.atlas, a, b) ?? { none: true, from: a, to: b };
+  const first = (nodes) => firstDoor(app.atlas, a, nodes);
+  return (
+    straight(app.atlas, a, b) ??
+    trace(app.atlas, a, b, first) ?? { none: true, from: a, to: b }
+  );
 }
 
 // A skip is followed straight across; the long way down and up is not what was asked for.
@@ -212,7 +222,7 @@ function result(app) {
       : el(
           "p",
           {},
-          `${plural(found.nodes.size, "operator")} lie between ${names[0]} and ${names[1]}. The shortest way has ${plural(found.steps.length, "step")}; `,
+          `${plural(found.nodes.size, "operator")} lie between ${names[0]} and ${names[1]}. `,
           entering(app, found),
         ),
     el(
@@ -224,19 +234,48 @@ function result(app) {
         el("code", {}, names[0]),
         el("code", { class: "shape" }, shapeOf(app, app.atlas.values[found.from].shape)),
       ),
-      found.steps
-        .slice(0, SHOWN)
-        .map((step) =>
+      found.skip ? stepRows(app, found.steps) : stationRows(app, found),
+    ),
+  );
+}
+
+// Block by block: what enters there, and the steps of the way that lie in it.
+function stationRows(app, found) {
+  const { atlas } = app;
+  return stations(atlas, found).map(({ block, doors, steps }) => [
+    block === null
+      ? null
+      : el(
+          "li",
+          { class: "station" },
+          link(app, block.nodes[0], nameOf(atlas, block)),
+          el("span", { class: "where" }, placeOf(block)),
           el(
-            "li",
-            {},
-            link(app, step.node, app.atlas.nodes[step.node].path),
-            el("code", { class: "shape" }, shapeOf(app, app.atlas.values[step.value].shape)),
+            "div",
+            { class: "doors" },
+            doors.map((id, at) =>
+              link(app, id, at > 0 ? `${at + 1}` : `${roleLabel(atlas.nodes[id].role)} 1`),
+            ),
           ),
         ),
-    ),
-    found.steps.length > SHOWN ? el("p", {}, `and ${found.steps.length - SHOWN} more.`) : null,
-  );
+    stepRows(app, steps),
+  ]);
+}
+
+function stepRows(app, steps) {
+  const { atlas } = app;
+  const rows = steps
+    .slice(0, SHOWN)
+    .map(({ node, value }) =>
+      el(
+        "li",
+        {},
+        link(app, node, atlas.nodes[node].path),
+        el("code", { class: "shape" }, shapeOf(app, atlas.values[value].shape)),
+      ),
+    );
+  const more = steps.length - rows.length;
+  return more > 0 ? [rows, el("li", {}, `and ${more} more`)] : rows;
 }
 
 function acrossIn(app, skip) {
@@ -251,24 +290,16 @@ function acrossIn(app, skip) {
   );
 }
 
-// Where a path that starts outside the image first touches it.
-function entering(app, found) {
+// Where a path that starts outside the image touches it, and which way is listed.
+function entering(app, { from, nodes, steps }) {
   const { atlas } = app;
-  const doors = [
-    ...atlas.injections.flatMap((one) => one.nodes.slice(-1)),
-    ...atlas.attentions.filter((one) => one.role !== "self_attention").map((one) => one.node),
-  ].filter((id) => found.nodes.has(id));
-  const flow = atlas.values[found.from].flow;
-  const fits = doors.filter((id) =>
-    flow === "text"
-      ? atlas.nodes[id].role !== "time_injection"
-      : atlas.nodes[id].role === "time_injection",
-  );
-  if (fits.length === 0 || (flow !== "text" && flow !== "time")) {
-    return "every operator on it is lit.";
+  const doors = doorsOf(atlas, from, nodes);
+  if (doors.length === 0) {
+    return `The shortest way has ${plural(steps.length, "step")}; every operator on it is lit.`;
   }
   return [
-    `it enters the image in ${plural(fits.length, "place")}: `,
-    fits.map((id, at) => [at > 0 ? " " : "", link(app, id, `${at + 1}`)]),
+    `It enters the image in ${plural(doors.length, "place")}: `,
+    doors.map((id, at) => [at > 0 ? " " : "", link(app, id, `${at + 1}`)]),
+    `. Block by block, with the ${plural(steps.length, "step")} of the shortest way through the first of them:`,
   ];
 }

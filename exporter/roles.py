@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.conditions.controlnet import COND
-from exporter.paths import is_inside, parent
+from exporter.conditions.ip_adapter import EMBEDS
+from exporter.paths import is_inside
 from exporter.reading.attentions import find_attentions
 from exporter.reading.flow import Flow, resolution_step
+from exporter.reading.modules import children_of, module_of, parent_of, subtrees
+from exporter.reading.places import name_values, write_levels, write_sides, write_skips
 from exporter.reading.skips import control_of, find_skips, residual_of
 from exporter.values import dims
 
@@ -32,6 +35,7 @@ class Roles:
     downsample: int
     upsample: int
     condition: int = 0
+    image_prompt: int = 0
 
 
 def annotate(model: ir.Model, inputs: Iterable[str]) -> Roles:
@@ -71,7 +75,7 @@ class _Annotator:
         }
         self.beside = self._beside()
         self.role: dict[ir.Node, str] = {}
-        self.by_module = _subtrees(flow.nodes)
+        self.by_module = subtrees(flow.nodes)
 
     def run(self) -> None:
         self._conditions()
@@ -84,10 +88,10 @@ class _Annotator:
         self._rest()
         for node, role in self.role.items():
             node.metadata_props[meta.ROLE] = role
-        self._sides()
-        self._levels()
-        self._skips()
-        self._name_values()
+        write_sides(self.flow, self.skips, self.role, self.beside)
+        write_levels(self.flow)
+        write_skips(self.skips)
+        name_values(self.flow, self.skips, self.role)
 
     def roles(self) -> Roles:
         kinds = Counter(attention.role(self.flow) for attention in self.attentions)
@@ -102,6 +106,7 @@ class _Annotator:
             self._changes(1),
             self._changes(-1),
             len(self.residuals) + len(self.controls),
+            kinds["image_prompt"],
         )
 
     def _beside(self) -> set[ir.Node]:
@@ -116,7 +121,7 @@ class _Annotator:
     def _changes(self, step: int) -> int:
         """Modules that halve or double the image; a resnet that pools both branches is one."""
         found = {
-            _module(node)
+            module_of(node)
             for node in self.flow.nodes
             if self.flow.level(node) is not None and resolution_step(node) == step
         }
@@ -130,7 +135,7 @@ class _Annotator:
         for node, residual in self.residuals.items():
             self.role[node] = "condition"
             node.metadata_props[meta.CONDITION] = residual.name or ""
-            if not _module(node):  # a sum that the UNet itself makes, in Netron's first view
+            if not module_of(node):  # a sum that the UNet itself makes, in Netron's first view
                 node.name = node.outputs[0].name = f"{residual.name}/Add"
         for index, (node, (_, residual)) in enumerate(self.controls.items()):
             self.role[node] = "condition"
@@ -156,7 +161,7 @@ class _Annotator:
         """What ``timestep`` becomes before it meets the image, and where it does."""
         for node in self.injections:
             self.role[node] = "time_injection"
-            node.metadata_props[meta.RESNET] = _module(node)
+            node.metadata_props[meta.RESNET] = module_of(node)
         feeding: set[ir.Node] = set()
         for node in self.injections:
             for value in node.inputs:
@@ -166,9 +171,11 @@ class _Annotator:
         self._set(vectors, "time_embedding")
 
     def _attentions(self) -> None:
-        for attention in self.attentions:
-            role, node = attention.role(self.flow), attention.anchor
-            self._set(self.by_module[_module(node)], role)
+        found = [(attention.role(self.flow), attention) for attention in self.attentions]
+        # Image prompts first: their modules lie within those of the text's attentions.
+        for role, attention in sorted(found, key=lambda one: one[0] != "image_prompt"):
+            node = attention.anchor
+            self._set(self.by_module[module_of(node)], role)
             operands = ((meta.Q, attention.q), (meta.K, attention.k), (meta.V, attention.v))
             for key, value in operands:
                 names = [v.name or "" for v in self.flow.graph.inputs]
@@ -181,7 +188,7 @@ class _Annotator:
 
     def _resnets(self) -> None:
         for injection in self.injections:
-            group = self.by_module[_module(injection)]
+            group = self.by_module[module_of(injection)]
             self._set((n for n in group if self.flow.is_image(n.outputs[0])), "resnet")
 
     def _resolution(self) -> None:
@@ -190,23 +197,23 @@ class _Annotator:
             if step and self.role.get(node) in (None, "resnet"):
                 role = "downsample" if step > 0 else "upsample"
                 self.role[node] = role
-                module = self._widest(_module(node))
+                module = self._widest(module_of(node))
                 self._set(self.by_module[module] if module else [], role)
 
     def _transformers(self) -> None:
         """Around attentions: the sibling modules that multiply are MLPs, the rest carries."""
         for attention in self.attentions:
-            own = _module(attention.anchor)
-            parent = _parent(own)
+            own = module_of(attention.anchor)
+            parent = parent_of(own)
             if parent is None or self._holds_more(parent):
                 continue
-            for child in _children(parent, self.by_module):
+            for child in children_of(parent, self.by_module):
                 group = self.by_module[child]
                 products = sum(n.op_type in ("MatMul", "Gemm", "Conv") for n in group)
                 if products >= 2 and not any(a.anchor in group for a in self.attentions):
                     self._set(group, "feed_forward")
         for attention in self.attentions:
-            widest = self._widest(_module(attention.anchor))
+            widest = self._widest(module_of(attention.anchor))
             group = [n for n in self.by_module[widest] if n not in self.role]
             for node in reversed(group):  # a norm belongs to the branch it feeds
                 next_roles = {self.role.get(user) for user in self.flow.users(node)}
@@ -229,12 +236,16 @@ class _Annotator:
                 node.outputs[0]
             ):
                 self.role[node] = "text"
+            elif any(s.startswith(EMBEDS) for s in sources) and not self.flow.is_image(
+                node.outputs[0]
+            ):
+                self.role[node] = "image_prompt"
             else:
                 self.role[node] = "block"
 
     def _widest(self, module: str) -> str:
         """The largest module around ``module`` that holds no resnet, skip or more."""
-        while (parent := _parent(module)) is not None and not self._holds_more(parent):
+        while (parent := parent_of(module)) is not None and not self._holds_more(parent):
             module = parent
         return module
 
@@ -246,62 +257,6 @@ class _Annotator:
             for node in group
         )
 
-    def _sides(self) -> None:
-        """Down: computed on the way to a skip's source. Up: computed from a sink."""
-        before: set[ir.Node] = set()
-        for skip in self.skips:
-            before |= {skip.source} | self.flow.ancestors(skip.value)
-        after: set[ir.Node] = set()
-        for skip in self.skips:
-            after |= {skip.sink} | self.flow.descendants(skip.sink.outputs[0])
-        side: dict[ir.Node, str | None] = {}
-        for node in reversed(self.flow.nodes):
-            if self.role[node] in ("conv_in", "conv_out") or node in self.beside:
-                side[node] = None
-            elif self.flow.is_image(node.outputs[0]):
-                side[node] = "up" if node in after else "down" if node in before else "mid"
-            else:  # vectors, text and parameters: where they are used, if in one place
-                sides = {side[user] for user in self.flow.users(node)}
-                side[node] = sides.pop() if len(sides) == 1 else None
-            if side[node] is not None and self.skips:
-                node.metadata_props[meta.SIDE] = side[node] or ""
-
-    def _levels(self) -> None:
-        for node in self.flow.nodes:
-            level = self.flow.level(node)
-            if level is not None:
-                node.metadata_props[meta.LEVEL] = str(level)
-
-    def _skips(self) -> None:
-        for skip in self.skips:
-            for node, key, end in (
-                (skip.source, meta.SKIP_SOURCE, "source"),
-                (skip.sink, meta.SKIP_SINK, "sink"),
-            ):
-                props = node.metadata_props
-                for name in (meta.SKIP, key):
-                    ids = [i for i in props.get(name, "").split(",") if i]
-                    props[name] = ",".join([*ids, str(skip.id)])
-                ends = [e for e in props.get(meta.SKIP_END, "").split(",") if e]
-                props[meta.SKIP_END] = ",".join(dict.fromkeys([*ends, end]))
-
-    def _name_values(self) -> None:
-        for skip in self.skips:
-            if not (skip.value.name or "").startswith("skip_"):
-                skip.value.name = f"skip_{skip.id}"
-        for role, name in (("time_embedding", "temb"), ("text", "text")):
-            shared = [
-                node.outputs[0]
-                for node in self.flow.nodes
-                if self.role[node] == role and len(self._blocks(node)) > 1
-            ]
-            for index, value in enumerate(reversed(shared)):
-                value.name = f"{name}_{index}" if index else name
-
-    def _blocks(self, node: ir.Node) -> set[str]:
-        """Blocks that read a node's result: ``mid_block``, ``up_blocks.1``."""
-        return {".".join(_module(user).split(".")[:2]) for user in self.flow.users(node)}
-
 
 def _injects(node: ir.Node, flow: Flow) -> bool:
     """A vector that knows the timestep and not the image, put onto the image."""
@@ -312,26 +267,3 @@ def _injects(node: ir.Node, flow: Flow) -> bool:
         return False
     vector = node.inputs[images.index(False)]
     return "timestep" in flow.sources(vector) and len(dims(node.outputs[0]) or ()) >= 3
-
-
-def _module(node: ir.Node) -> str:
-    return node.metadata_props[meta.MODULE]
-
-
-def _parent(module: str) -> str | None:
-    return parent(module) if module else None
-
-
-def _children(parent: str, modules: Mapping[str, list[ir.Node]]) -> list[str]:
-    return [module for module in modules if module and _parent(module) == parent]
-
-
-def _subtrees(nodes: Iterable[ir.Node]) -> dict[str, list[ir.Node]]:
-    """Nodes of every module, those of its submodules included."""
-    found: dict[str, list[ir.Node]] = {}
-    for node in nodes:
-        module: str | None = _module(node)
-        while module is not None:
-            found.setdefault(module, []).append(node)
-            module = _parent(module)
-    return found
