@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from exporter import cache, garbage
-from exporter.annotate import Roles, annotate
+from exporter.roles import Roles, annotate
 from exporter.types import Dtype, OnProgress, Progress, Source, StageRecord
 
 
