@@ -1,0 +1,32 @@
+// Traces worth choosing: the time, the text, each skip.
+
+// The presets that this graph allows: [label, from, to, through].
+export function presets(atlas) {
+  const flow = (name) => atlas.inputs.find((id) => atlas.values[id].flow === name);
+  const output = atlas.outputs[0];
+  const found = [];
+  const [time, text] = [flow("time"), flow("text")];
+  const name = (id) => atlas.values[id]?.name;
+  if (time !== undefined && output !== undefined) {
+    found.push({
+      label: `How does ${name(time)} reach ${name(output)}?`,
+      from: name(time),
+      to: name(output),
+    });
+  }
+  const crossing = atlas.attentions.find((one) => one.role !== "self_attention");
+  if (text !== undefined && crossing) {
+    found.push({ label: "Where does the text enter?", from: name(text), to: name(output) });
+  }
+  for (const skip of atlas.skips) {
+    if (skip.value !== null) {
+      found.push({
+        label: `Follow skip ${skip.id}`,
+        from: `#${skip.value}`,
+        to: `#${atlas.nodes[skip.sink].out[0]}`,
+        skip: skip.id,
+      });
+    }
+  }
+  return found;
+}
