@@ -103,10 +103,10 @@ export class Sampling {
   // Opens the panel, and makes the runs that answer a question: one as the form has it, unless
   // there is one, and with an experiment (its name, option and what) another one beside it.
   async show(experiment = null) {
-    this.app.state.set({ tab: "sample" });
+    this.app.state.set({ tab: "sample", story: "", stop: "" });
     await this.opened;
     if (experiment) {
-      this.experiments.put(...experiment);
+      this.experiments.only(...experiment);
     }
     const { form } = this.panel;
     if (!this.slots[0]?.live && !this.active && form) {
