@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from exporter import cache, garbage
-from exporter.annotate import Roles, annotate
+from exporter.roles import Roles, annotate
 from exporter.types import Dtype, OnProgress, Progress, Source, StageRecord
 
 
@@ -93,7 +93,8 @@ def architecture(
     """What a graph depends on: two sources that agree here share one."""
     config = {key: value for key, value in source.config.items() if not key.startswith("_")}
     nets = [dict(net.config) for net in source.controlnets]
-    text = json.dumps([config, *nets], sort_keys=True, default=str)
+    adapters = [dict(adapter.shapes) for adapter in source.ip_adapters]
+    text = json.dumps([config, *nets, *adapters], sort_keys=True, default=str)
     return (source.class_name, text, str(source.inputs), dtype, str(opset), *keep_fp32)
 
 

@@ -12,6 +12,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from exporter.conditions.controlnet import controlled, is_control
+from exporter.conditions.ip_adapter import images_in, is_image_prompt, prompted
 from exporter.conditions.lora import added, is_lora
 from exporter.conditions.residuals import gathered, is_residual
 from exporter.errors import UsageError
@@ -38,14 +39,17 @@ def call(unet: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.Te
     conditions = {k: v for k, v in moved.items() if k in ADDED}
     if conditions:
         arguments["added_cond_kwargs"] = conditions
-    with added(unet, moved):
+    with added(unet, moved), prompted(unet, moved):
         arguments |= controlled(unet, moved, arguments)
+        images = images_in(moved)  # for the UNet alone
+        if images:
+            arguments["added_cond_kwargs"] = {**conditions, **images}
         output: torch.Tensor = unet(**arguments, return_dict=False)[0]
     return output
 
 
 def _is_condition(name: str) -> bool:
-    return is_residual(name) or is_lora(name) or is_control(name)
+    return any(known(name) for known in (is_residual, is_lora, is_control, is_image_prompt))
 
 
 def keep_in_fp32(unet: torch.nn.Module, path: str, dtype: torch.dtype) -> torch.nn.Module:

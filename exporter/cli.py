@@ -163,6 +163,7 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
         lora=arguments.lora,
         fuse_lora=tuple(arguments.fuse_lora),
         controlnets=tuple(arguments.controlnet),
+        ip_adapters=tuple(arguments.ip_adapter),
     )
 
 
@@ -174,6 +175,7 @@ def _inputs(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
     yield from parts_of_loras(arguments.fuse_lora)
     for place in arguments.controlnet:
         yield from parts_of_folder(place, "a ControlNet")
+    yield from (("an IP-Adapter", Path(name).expanduser()) for name in arguments.ip_adapter)
     if arguments.from_file:
         yield from parts_of_file(arguments.from_file, "the UNet")
     if arguments.pipeline:

@@ -46,6 +46,7 @@ def closing_table(report: ExportReport) -> Table:
         "roles",
         f"{roles.cross_attention} cross-attentions, {roles.self_attention} self-attentions, "
         + (f"{roles.joint_attention} joint attentions, " if roles.joint_attention else "")
+        + (f"{roles.image_prompt} image prompts, " if roles.image_prompt else "")
         + f"{roles.time_injection} time injections, {roles.skip} skips, "
         f"{roles.downsample} down, {roles.upsample} up",
     )

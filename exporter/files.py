@@ -14,7 +14,7 @@ import onnx_ir as ir
 from exporter import metadata as meta
 from exporter.errors import GraphError, ParityError
 from exporter.inputs import LAST
-from exporter.publish import Stage, variant_of, write
+from exporter.publish import Draft, variant_of, write
 from exporter.reading.docstrings import model_doc
 from exporter.runtime.contract import read_contract
 from exporter.types import Dtype, ExportRequest, OnProgress, Progress, Source
@@ -56,7 +56,7 @@ class File:
 def write_files(
     model: ir.Model,
     variant: Variant | None,
-    stage: Stage,
+    draft: Draft,
     source: Source,
     weights: Mapping[str, Any],
 ) -> list[File]:
@@ -65,7 +65,7 @@ def write_files(
     Args:
         model: The portable model; its external data lies where it says.
         variant: What ``--optimize`` made, its weights attached.
-        stage: Where to.
+        draft: Where to.
         source: What the files are of.
         weights: As in ``atlas.weights``.
 
@@ -74,11 +74,11 @@ def write_files(
         TargetError: The disk is full or the folder unwritable.
     """
     facts = _facts(source, weights)
-    written = [File(stage.target.name, stage.onnx, model)]
+    written = [File(draft.target.name, draft.onnx, model)]
     written[0].sign(source, facts)
-    if variant is not None and stage.variant is not None:
-        name = variant_of(stage.target).name
-        written.append(File(name, stage.variant, variant.model))
+    if variant is not None and draft.variant is not None:
+        name = variant_of(draft.target).name
+        written.append(File(name, draft.variant, variant.model))
         written[1].sign(source, {**facts, **variant.facts})
     return written
 
@@ -145,8 +145,9 @@ def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
         "size_multiple": str(source.size_multiple),
         "timesteps": [0, int(LAST)],
         **({"controlnets": _nets(source)} if source.controlnets else {}),
+        **({"ip_adapters": _adapters(source)} if source.ip_adapters else {}),
         **({"prediction": source.prediction} if source.prediction else {}),
-        "legend": "; ".join(f"{role}: {text}" for role, text in meta.ROLES.items()),
+        "legend": meta.legend(meta.ROLES),
         "weights": weights,
         "versions": versions(),
         "parity": {"verdict": "skipped"},
@@ -155,6 +156,10 @@ def _facts(source: Source, weights: Mapping[str, Any]) -> dict[str, Any]:
 
 def _nets(source: Source) -> list[dict[str, Any]]:
     return [{"name": net.name, "config": dict(net.config)} for net in source.controlnets]
+
+
+def _adapters(source: Source) -> list[dict[str, Any]]:
+    return [{"name": one.name, "kind": one.kind} for one in source.ip_adapters]
 
 
 def versions() -> dict[str, str]:

@@ -183,7 +183,7 @@ class _LocalNames:
 
 def _is_named(value: ir.Value) -> bool:
     """Whether annotation gave the value a name of its own."""
-    return re.fullmatch(r"(temb|text|skip)(_\d+)?", value.name or "") is not None
+    return re.fullmatch(r"(temb|text|image|skip)(_\d+)?", value.name or "") is not None
 
 
 def _incoming(nodes: list[ir.Node], body: set[ir.Node]) -> list[ir.Value]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 PREFIX = "atlas."
 
 MODULE = PREFIX + "module"
@@ -29,6 +31,7 @@ ROLES = {
     "time_injection": "where that vector is added to the image, once in every resnet",
     "text": "encoder_hidden_states before any attention",
     "cross_attention": "Q from the image, K and V from the text",
+    "image_prompt": "the image of an IP-Adapter, and the attention whose K and V it is",
     "self_attention": "Q, K and V from the image",
     "joint_attention": "K and V from the text and the image together",
     "skip": "the Concat that takes a skip connection",
@@ -59,3 +62,12 @@ PICTURE_ROLES = {
     "image_decoder": "from the last latents to the image",
 }
 """Those that a text-to-image file has besides."""
+
+
+def legend(*roles: Mapping[str, str]) -> str:
+    """The line of a file that says what its roles mean; docs/FORMAT.md.
+
+    Args:
+        roles: Meaning of each role, by name, for every layer that the file has.
+    """
+    return "; ".join(f"{role}: {text}" for layer in roles for role, text in layer.items())

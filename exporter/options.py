@@ -162,6 +162,14 @@ def _condition_options(parser: argparse.ArgumentParser) -> None:
         help="a ControlNet to put into the graph, image and strength as inputs; repeatable",
     )
     group.add_argument(
+        "--ip-adapter",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="an IP-Adapter (.safetensors, plain or plus) to put into the graph, embeddings "
+        "of images and strength as inputs; repeatable",
+    )
+    group.add_argument(
         "--lora",
         nargs="?",
         const="transformers",

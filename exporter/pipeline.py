@@ -18,10 +18,11 @@ from exporter.files import prove, write_files
 from exporter.fold import fold
 from exporter.passes.low_rank import TRANSFORMERS, LowRank
 from exporter.plan import Plan, make_plan
-from exporter.publish import Stage, attach, drop_transposes, staged, variant_of
+from exporter.publish import Draft, drafted, variant_of
 from exporter.report import ExportReport, VariantReport
 from exporter.runtime.memory import peak_memory
 from exporter.types import ExportRequest, OnProgress, Progress, TensorSpec, quiet
+from exporter.weights.attach import attach, drop_transposes
 from exporter.weights.store import copy_weights, digest
 
 if TYPE_CHECKING:
@@ -56,10 +57,10 @@ def export(
     plan = make_plan(request, on_progress, run.stage("source"))
     optimize = bool(request.optimize)
     with (
-        staged(plan.target, copy=plan.linked is None, variant=optimize) as stage,
+        drafted(plan.target, copy=plan.linked is None, variant=optimize) as draft,
         _beside(on_progress) as start,
     ):
-        stored = None if plan.mode == "packed" else start(partial(_store, plan, stage))
+        stored = None if plan.mode == "packed" else start(partial(_store, plan, draft))
         graph = _architecture(plan, graphs, run)
         model, variant = graph.model.clone(), None
         if plan.request.optimize:
@@ -75,22 +76,22 @@ def export(
         with run.stage("weights"):
             transposed = graph.transposed if plan.mode == "packed" else frozenset()
             if stored is None:  # what is transposed had to be known
-                stored = start(partial(_store, plan, stage, transposed=transposed))
+                stored = start(partial(_store, plan, draft, transposed=transposed))
             specs, files = stored.result()
             for reader in (model, variant.model) if variant else (model,):
-                attach(reader, specs, stage.onnx.parent, graph.parameters)
+                attach(reader, specs, draft.onnx.parent, graph.parameters)
                 drop_transposes(reader, transposed)
         if not request.flat:
             with run.stage("fold"), garbage.paused():
                 fold(model, graph.classes)
         weights = _weights_facts(plan, specs, files)
         with run.stage("write"):
-            written = write_files(model, variant, stage, plan.source, weights)
+            written = write_files(model, variant, draft, plan.source, weights)
         reports: list[ParityReport] = []
         if request.check:
             with run.stage("check"):
                 reports = prove(written, plan.source, request, plan.dtype, on_progress)
-        stage.publish()
+        draft.publish()
     return ExportReport(
         target=plan.target,
         model=plan.source.name,
@@ -166,22 +167,22 @@ def _beside(on_progress: OnProgress) -> Iterator[Callable[[_Work], Future[_Store
 
 
 def _store(
-    plan: Plan, stage: Stage, progress: OnProgress, transposed: frozenset[str] = frozenset()
+    plan: Plan, draft: Draft, progress: OnProgress, transposed: frozenset[str] = frozenset()
 ) -> _Stored:
     """Copies the weights, or hashes them where they lie: specs by tensor, SHA-256 by file."""
     weights = plan.source.weights
     if plan.linked is not None:
         return plan.linked, digest(weights.files, progress)
-    assert stage.weights is not None
+    assert draft.weights is not None
     stored = copy_weights(
         weights,
-        stage.weights,
+        draft.weights,
         plan.dtype,
         progress,
         keep_fp32=plan.request.keep_fp32,
         transposed=transposed,
     )
-    return stored.specs, {stage.weights.name: stored.sha256}
+    return stored.specs, {draft.weights.name: stored.sha256}
 
 
 def _weights_facts(

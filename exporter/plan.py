@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from exporter.conditions.residuals import with_conditions
 from exporter.errors import UsageError
+from exporter.guards import guard_target, guard_variant, guard_weights
 from exporter.parity.tolerance import require_tolerances
-from exporter.publish import guard_target, guard_variant, guard_weights
 from exporter.source import load_source, with_controlnets
 from exporter.types import (
     Dtype,
@@ -22,6 +22,7 @@ from exporter.types import (
     quiet,
 )
 from exporter.weights.checkpoint import natural_dtype
+from exporter.weights.image_prompt import with_ip_adapters
 from exporter.weights.store import link_weights
 
 if TYPE_CHECKING:
@@ -122,6 +123,7 @@ def _look(
 
         source = with_loras(source, request.fuse_lora)
     source = with_conditions(source, request.conditions)
+    source = with_ip_adapters(source, request.ip_adapters)
     source = with_controlnets(source, request.controlnets)
     source = replace(source, prediction=request.prediction or source.prediction)
     dtype = request.dtype or _dtype_of(source)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from exporter.annotate import Roles
+from exporter.roles import Roles
 from exporter.types import StageRecord
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from onnx_ir.passes.common import CommonSubexpressionEliminationPass, RemoveUnus
 
 from exporter.passes.attention_3d import Attention3D
 from exporter.passes.broadcast_timestep import BroadcastTimestep
+from exporter.passes.image_prompts import ImagePrompts
 from exporter.passes.names import Names
 from exporter.passes.optimizers import OnnxscriptOptimizer, Onnxsim
 from exporter.passes.origins import Origins
@@ -43,6 +44,7 @@ def passes(classes: Mapping[str, str]) -> tuple[ir.passes.PassBase, ...]:
         Onnxsim(),
         SharedNets(classes),
         Origins(classes),
+        ImagePrompts(classes),
         Names(),
     )
 

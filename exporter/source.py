@@ -101,7 +101,7 @@ def with_controlnets(source: Source, folders: Sequence[str]) -> Source:
     nets = tuple(map(_controlnet, folders))
     for net in nets:
         require_fit(net, source)
-    weights = {f"{PREFIX}{index}": net.weights for index, net in enumerate(nets)}
+    weights = [(f"{PREFIX}{index}", net.weights) for index, net in enumerate(nets)]
     return replace(
         source,
         weights=JointWeights(source.weights, weights),

@@ -12,6 +12,7 @@ from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from exporter.call import call, keep_in_fp32
 from exporter.conditions.controlnet import PREFIX
+from exporter.conditions.ip_adapter import image_sizes
 from exporter.errors import GraphError
 from exporter.inputs import HINTS, with_halves
 from exporter.repeats import mark_repeats, sized
@@ -100,7 +101,7 @@ def trace_module(
     Raises:
         GraphError: torch.export cannot trace it.
     """
-    hints = dict(HINTS)
+    hints = {**HINTS, **image_sizes(subject.inputs, 3, 11)}
     if subject.size_multiple > 1:
         hints |= {"H": subject.size_multiple * 7, "W": subject.size_multiple * 6}
     hints = with_halves(hints)

@@ -18,6 +18,7 @@ WeightsMode = Literal["auto", "link", "copy", "packed"]
 Optimize = Literal["ort"]
 Condition = Literal["controlnet", "adapter"]
 Lora = Literal["transformers", "all"]
+ImageKind = Literal["plain", "plus"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 
 DTYPES: Mapping[Dtype, ir.DataType] = {
@@ -90,8 +91,9 @@ class InputSpec:
         name: ``sample``, ``timestep``, ``encoder_hidden_states``, ``text_embeds``,
             ``time_ids``, ``timestep_cond``, ``class_labels``, or a condition's.
         shape: Symbols ``B``, ``H``, ``W``, ``S``, ``T``, halves of a size rounded up such as
-            ``H/4``, multiples such as ``8H``, the rank ``R3`` of a module's factors, and
-            static sizes. ``timestep`` is ``("T",)``: one for the whole batch, or one each.
+            ``H/4``, multiples such as ``8H``, the rank ``R3`` of a module's factors, ``I0``
+            images and ``P0`` patches of an IP-Adapter, and static sizes. ``timestep`` is
+            ``("T",)``: one for the whole batch, or one each.
         dtype: ``"model"`` follows ``--dtype``; otherwise fixed.
     """
 
@@ -116,6 +118,23 @@ class Net:
 
 
 @dataclass(frozen=True)
+class ImagePrompt:
+    """An IP-Adapter within a UNet.
+
+    Attributes:
+        name: The file's name.
+        kind: ``plain`` reads one embedding for each image, ``plus`` one for each patch.
+        width: Channels of an embedding.
+        shapes: Of its tensors, by their names in the file.
+    """
+
+    name: str
+    kind: ImageKind
+    width: int
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
 class Source:
     """A diffusers UNet before tracing: what it is, where its weights are, what it is fed.
 
@@ -131,6 +150,7 @@ class Source:
         prediction: What the output means to a scheduler; None where nothing tells.
         fused: LoRAs that are baked into the weights, ``FILE=0.8`` each.
         controlnets: ControlNets in the same graph; ``weights`` and ``inputs`` have theirs.
+        ip_adapters: IP-Adapters in the same graph; likewise.
         lora: Low-rank factors that a file takes besides, and their scale: inputs with a
             default (``exporter.conditions.lora``). Not traced: added to the graph.
     """
@@ -147,6 +167,7 @@ class Source:
     lora: tuple[InputSpec, ...] = ()
     fused: tuple[str, ...] = ()
     controlnets: tuple[Net, ...] = ()
+    ip_adapters: tuple[ImagePrompt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -241,3 +262,4 @@ class ExportRequest:
     lora: Lora | None = None
     fuse_lora: tuple[str, ...] = ()
     controlnets: tuple[str, ...] = ()
+    ip_adapters: tuple[str, ...] = ()

@@ -123,6 +123,7 @@ def _guard(arguments: argparse.Namespace) -> None:
     ]
     for place in arguments.controlnet or ():
         inputs += parts_of_folder(place, "a ControlNet")
+    inputs += [("an IP-Adapter", Path(name).expanduser()) for name in arguments.ip_adapter]
     guard(command_line(), arguments, inputs)
     if arguments.reduce is not None:
         from exporter.parity.reduce.files import guard as guard_reduction
@@ -134,6 +135,7 @@ def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgr
     """The model asked for, or the one that one of our files names itself."""
     from exporter.source import load_source, with_controlnets
     from exporter.weights.fused import with_loras
+    from exporter.weights.image_prompt import with_ip_adapters
 
     model, revision, seed = arguments.model, arguments.revision, arguments.seed
     if model is None:
@@ -156,7 +158,8 @@ def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgr
         seed=seed or 0,
         progress=progress,
     )
-    return with_controlnets(with_loras(source, arguments.fuse_lora), arguments.controlnet)
+    source = with_ip_adapters(with_loras(source, arguments.fuse_lora), arguments.ip_adapter)
+    return with_controlnets(source, arguments.controlnet)
 
 
 def _cases(

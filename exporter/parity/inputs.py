@@ -15,6 +15,8 @@ from typing import Any
 import torch
 
 from exporter.conditions.controlnet import COND, SCALE
+from exporter.conditions.ip_adapter import SCALE as STRENGTH
+from exporter.conditions.ip_adapter import image_sizes
 from exporter.conditions.lora import is_lora
 from exporter.denoising.conditions import guidance_embedding, text_embedding, time_ids
 from exporter.denoising.schedules import schedule_of
@@ -40,7 +42,7 @@ def make_inputs(case: ParityCase, source: Source, dtype: Dtype) -> dict[str, tor
     random = torch.Generator().manual_seed(case.seed * 1_000_003 + zlib.crc32(name))
     sizes = {"B": case.batch, "H": case.height, "W": case.width, "S": case.tokens}
     sizes["T"] = len(case.timesteps)
-    sizes = with_halves(sizes)
+    sizes = with_halves(sizes) | image_sizes(source.inputs, 1 + case.batch % 2, 16)
     made = {}
     if case.lora:  # the rank of each module is another than its neighbour's
         symbols = {dim for spec in source.lora for dim in spec.shape if isinstance(dim, str)}
@@ -80,9 +82,10 @@ def _make(
         return (first + torch.arange(shape[0])) % classes
     if spec.name.startswith(COND):  # an image; edges and depth maps have values from 0 to 1
         return torch.rand(shape, generator=random)
-    if spec.name.startswith(SCALE):
+    if spec.name.startswith((SCALE, STRENGTH)):
         return 0.5 + torch.rand(shape, generator=random)
-    # text_embeds, a projection, is about unit normal; a residual is made as large as the skip
+    # text_embeds and an image's embedding, projections, are about unit normal; a residual is
+    # made as large as the skip
     return torch.randn(shape, generator=random)
 
 

@@ -68,6 +68,13 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         help="a ControlNet that is in the file's graph; repeatable, in its order",
     )
     group.add_argument(
+        "--ip-adapter",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="an IP-Adapter that is in the file's graph; repeatable, in its order",
+    )
+    group.add_argument(
         "--fuse-lora",
         action="append",
         default=[],

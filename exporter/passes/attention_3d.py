@@ -29,8 +29,31 @@ class Attention3D(ir.passes.InPlacePass):
 
 @dataclass(frozen=True)
 class _Operand:
-    tokens: ir.Value  # (B, L, heads * d)
+    tokens: ir.Value  # (B, L, heads * d), or (B, I, L, heads * d): tokens of several images
+    split: ir.Node  # the Reshape that splits the heads
     heads: int
+
+    def flat(self, length: ir.SymbolicDim | int | None) -> ir.Value:
+        """The tokens in one row."""
+        shape = dims(self.tokens)
+        if shape is None or len(shape) == 3:
+            return self.tokens
+        name = f"{self.tokens.name}_in_a_row"
+        target = ir.node("Constant", [], {"value_ints": [0, -1, int(shape[-1])]})
+        target.outputs[0].name = f"{name}_shape"
+        made = ir.node(
+            "Reshape",
+            [self.tokens, target.outputs[0]],
+            name=name,
+            metadata_props=dict(self.split.metadata_props),
+        )
+        target.metadata_props.update(self.split.metadata_props)
+        value = made.outputs[0]
+        value.name, value.type = name, self.tokens.type
+        value.shape = ir.Shape([shape[0], length, shape[-1]])
+        assert self.split.graph is not None
+        self.split.graph.insert_before(self.split, [target, made])
+        return value
 
 
 def _rewrite(node: ir.Node) -> bool:
@@ -42,7 +65,8 @@ def _rewrite(node: ir.Node) -> bool:
     if k.heads != v.heads:
         return False
     for index, operand in enumerate((q, k, v)):
-        node.replace_input_with(index, operand.tokens)
+        length = node.inputs[index].shape[2]  # type: ignore[union-attr, index]
+        node.replace_input_with(index, operand.flat(length))
     node.attributes["q_num_heads"] = ir.AttrInt64("q_num_heads", q.heads)
     node.attributes["kv_num_heads"] = ir.AttrInt64("kv_num_heads", k.heads)
     for default in ("qk_matmul_output_mode", "softcap", "is_causal"):
@@ -68,12 +92,12 @@ def _split_heads(value: ir.Value | None) -> _Operand | None:
         return None
     tokens, shape = reshape.inputs[0], dims(split)
     inner = dims(tokens)
-    if tokens is None or shape is None or inner is None or len(inner) != 3:
+    if tokens is None or shape is None or inner is None or len(inner) not in (3, 4):
         return None
     heads, size = shape[2], shape[3]
-    if not isinstance(heads, int) or not isinstance(size, int) or inner[2] != heads * size:
+    if not isinstance(heads, int) or not isinstance(size, int) or inner[-1] != heads * size:
         return None
-    return _Operand(tokens, heads)
+    return _Operand(tokens, reshape, heads)
 
 
 def _merged_heads(value: ir.Value) -> ir.Value | None:

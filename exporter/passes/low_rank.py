@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.conditions.controlnet import PREFIX
+from exporter.conditions.ip_adapter import is_adapter_weight
 from exporter.conditions.lora import DOWN, SCALE, UP
 
 TRANSFORMERS = frozenset(
@@ -72,7 +73,8 @@ class LowRank(ir.passes.InPlacePass):
         if value is None or value.name is None or value.name not in self.parameters:
             return None
         name = value.name
-        return value if name.endswith(".weight") and not name.startswith(PREFIX) else None
+        foreign = name.startswith(PREFIX) or is_adapter_weight(name)
+        return value if name.endswith(".weight") and not foreign else None
 
 
 class _Branch:

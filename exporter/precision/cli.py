@@ -20,7 +20,10 @@ MAX_ERROR = {"fp16": 1e-3, "bf16": 1e-2}
 
 SHOWN = 10
 
-EXCLUDED = ("dtype", "keep_fp32", "all", "from_file", "lora", "fuse_lora", "controlnet")
+EXCLUDED = (
+    *("dtype", "keep_fp32", "all", "from_file"),
+    *("lora", "fuse_lora", "controlnet", "ip_adapter"),
+)
 """What a search decides itself, or does not measure."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from exporter.conditions.ip_adapter import EMBEDS
 from exporter.reading.flow import Flow
 from exporter.values import dims
 
@@ -34,7 +35,10 @@ class Attention:
     head_dim: int | None
 
     def role(self, flow: Flow) -> str:
-        """Self, cross or joint: told by where K and V come from, never by a name."""
+        """Self, cross, joint or of an image prompt: told by where K and V come from."""
+        prompted = flow.sources(self.k) | flow.sources(self.v)
+        if prompted and all(source.startswith(EMBEDS) for source in prompted):
+            return "image_prompt"
         if not flow.is_image(self.k) and not flow.is_image(self.v):
             return "cross_attention"
         mixes = any(
@@ -46,10 +50,11 @@ class Attention:
 
 
 def find_attentions(flow: Flow) -> Iterator[Attention]:
-    """Every attention in graph order."""
+    """Every attention in which the image asks, in graph order."""
     for node in flow.nodes:
         if node.op_type == "Attention":
-            yield _native(node)
+            if flow.is_image(node.inputs[0]):
+                yield _native(node)
         elif node.op_type == "Softmax" and flow.is_image(node.outputs[0]):
             found = _decomposed(node)
             if found is not None:

@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence, Set
 import onnx_ir as ir
 
 from exporter import metadata as meta
+from exporter.conditions.ip_adapter import EMBEDS
 from exporter.reading.flow import Flow
 from exporter.reading.modules import module_of
 from exporter.reading.skips import Skip
+from exporter.values import dims
 
 
 def write_sides(
@@ -78,6 +80,12 @@ def name_values(flow: Flow, skips: Sequence[Skip], role: Mapping[ir.Node, str]) 
         ]
         for index, value in enumerate(reversed(shared)):
             value.name = f"{name}_{index}" if index else name
+    for node in flow.nodes:  # tokens of a reference image: ``image_0``, ``image_1``
+        value = node.outputs[0]
+        tokens = role[node] == "image_prompt" and len(dims(value) or ()) == 4
+        sources = [s for s in flow.sources(value) if s.startswith(EMBEDS)]
+        if tokens and len(sources) == 1 and len(_blocks(node, flow)) > 1:
+            value.name = f"image_{sources[0].removeprefix(EMBEDS)}"
 
 
 def _blocks(node: ir.Node, flow: Flow) -> set[str]:

@@ -21,6 +21,7 @@ NAMES: Mapping[str, str] = {
     "cross_attention": "CrossAttention",
     "self_attention": "SelfAttention",
     "joint_attention": "JointAttention",
+    "image_prompt": "ImagePrompt",
     "resnet": "Resnet",
     "feed_forward": "FeedForward",
     "transformer": "Transformer",
@@ -119,6 +120,7 @@ class Summary:
 def summarize(nodes: Sequence[ir.Node], path: str, class_name: str) -> Summary:
     """Sums up the annotated nodes of one module, its submodules included."""
     anchors = [node.metadata_props for node in nodes if meta.Q in node.metadata_props]
+    anchors = [a for a in anchors if a[meta.ROLE] != "image_prompt"] or anchors
     counts = Counter(props[meta.ROLE] for props in anchors)
     roles = Counter(node.metadata_props[meta.ROLE] for node in nodes)
     injected = {

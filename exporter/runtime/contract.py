@@ -11,6 +11,7 @@ import onnx
 
 from exporter import metadata as meta
 from exporter.conditions.controlnet import is_control
+from exporter.conditions.ip_adapter import is_image_prompt
 from exporter.conditions.lora import lora_specs
 from exporter.conditions.residuals import conditions_in, with_conditions
 from exporter.errors import UsageError
@@ -124,8 +125,15 @@ class Contract:
             raise UsageError(
                 f"{self.path.name} has the inputs {', '.join(self.types)}",
                 f"{', '.join(sorted(wanted))}, as {source.name} takes",
-                "see --controlnet" if any(map(is_control, self.types)) else "see --model",
+                self._hint(wanted),
             )
+
+    def _hint(self, wanted: set[str]) -> str:
+        """The option that tells of inputs which the model lacks."""
+        unknown = set(self.types) - wanted
+        options = {"--controlnet": is_control, "--ip-adapter": is_image_prompt}
+        found = [option for option, known in options.items() if any(map(known, unknown))]
+        return f"see {' and '.join(found) or '--model'}"
 
     @property
     def integer_timestep(self) -> bool:

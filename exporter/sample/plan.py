@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from exporter.conditions.controlnet import is_control
+from exporter.conditions.ip_adapter import is_image_prompt
 from exporter.conditions.residuals import is_residual
 from exporter.denoising.conditions import AESTHETIC, VAE_SCALE, guidance_embedding, time_ids
 from exporter.denoising.loop import Loop
@@ -100,10 +101,10 @@ class Plan:
     def _residuals_off(self) -> dict[str, torch.Tensor]:
         """Zeros for what a ControlNet or an adapter adds, or its strength: as without one."""
         sizes = with_halves({"B": len(self.rows), "H": self.height, "W": self.width})
-        return {
-            name: torch.zeros([sizes[dim] if isinstance(dim, str) else dim for dim in shape])
+        return {  # the images of an IP-Adapter, and their patches, are one
+            name: torch.zeros([d if isinstance(d, int) else sizes.get(d, 1) for d in shape])
             for name, shape in self.model.inputs.items()
-            if is_residual(name) or is_control(name)
+            if is_residual(name) or is_control(name) or is_image_prompt(name)
         }
 
     def _condition(self, name: str, row: str) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ from exporter.architecture import Graph, Run, architecture, build, cached, keep
 from exporter.errors import ParityError, UsageError
 from exporter.files import validate, versions
 from exporter.fold import fold
-from exporter.publish import Stage, guard_weights, staged, write
+from exporter.guards import guard_weights
+from exporter.publish import Draft, drafted, write
+from exporter.sampler.verdict import Proof, Report
 from exporter.text_to_image.graph import PartGraph, build_part, fold_part
 from exporter.text_to_image.join import picture_graph
 from exporter.text_to_image.locate import locate
 from exporter.text_to_image.plan import PicturePlan, PictureRequest, make_plan
-from exporter.text_to_image.proof import PictureProof, prove
+from exporter.text_to_image.proof import Difference, prove
 from exporter.text_to_image.store import Joined, attach_as
 from exporter.types import OnProgress, StageRecord, TensorSpec, quiet
 from exporter.weights.store import copy_weights, digest, link_weights
@@ -30,50 +32,22 @@ from exporter.weights.store import copy_weights, digest, link_weights
 UNET = "unet"
 
 
-@dataclass(frozen=True)
-class PictureReport:
+@dataclass(frozen=True, kw_only=True)
+class PictureReport(Report):
     """What was written.
 
     Attributes:
-        target: The file.
         pipeline: diffusers' class.
-        scheduler: diffusers' class.
-        nodes: At top level.
-        functions: Local functions.
         weights: As in ``atlas.weights``.
-        nbytes: Size of the file.
-        proof: The check; None when it was skipped.
-        stages: Time of each.
     """
 
-    target: Path
     pipeline: str
-    scheduler: str
-    nodes: int
-    functions: int
     weights: Mapping[str, Any]
-    nbytes: int
-    proof: PictureProof | None
-    stages: tuple[StageRecord, ...]
-
-    @property
-    def seconds(self) -> float:
-        """Wall time in all."""
-        return sum(stage.seconds for stage in self.stages)
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return {
-            "target": str(self.target),
-            "pipeline": self.pipeline,
-            "scheduler": self.scheduler,
-            "nodes": self.nodes,
-            "functions": self.functions,
-            "weights": dict(self.weights),
-            "bytes": self.nbytes,
-            "parity": self.proof.to_metadata() if self.proof else None,
-            "stages": [asdict(stage) for stage in self.stages],
-        }
+        own = {"pipeline": self.pipeline, "weights": dict(self.weights)}
+        return {**super().to_json(), **own}
 
 
 @dataclass(frozen=True)
@@ -105,25 +79,25 @@ def make_picture(request: PictureRequest, on_progress: OnProgress = quiet) -> Pi
     linked = _linked(plan, weights)
     if linked is None:
         guard_weights(plan.target, weights)
-    with staged(plan.target, copy=linked is None) as stage:
+    with drafted(plan.target, copy=linked is None) as draft:
         with run.stage("weights"):
-            specs, files = _stored(plan, stage, weights, linked, run.on_progress)
-            _attach(graphs, sources, specs, stage.onnx.parent)
+            specs, files = _stored(plan, draft, weights, linked, run.on_progress)
+            _attach(graphs, sources, specs, draft.onnx.parent)
         with run.stage("join"):
             model = _joined(plan, graphs)
         facts = _facts(plan, specs, files, mode="copy" if linked is None else "link")
         with run.stage("write"):
-            write(model, stage.onnx, facts)
-            validate(stage.onnx)
+            write(model, draft.onnx, facts)
+            validate(draft.onnx)
         proof = None
         if request.check:
             with run.stage("prove"):
-                proof = prove(stage.onnx, plan, on_progress=run.on_progress)
+                proof = prove(draft.onnx, plan, on_progress=run.on_progress)
                 if not proof.passed:
-                    raise _failed(stage.onnx, plan, proof)
-            write(model, stage.onnx, {"text_to_image.parity": proof.to_metadata()})
-        nbytes = stage.onnx.stat().st_size
-        stage.publish()
+                    raise _failed(draft.onnx, plan, proof)
+            write(model, draft.onnx, {"text_to_image.parity": proof.to_metadata()})
+        nbytes = draft.onnx.stat().st_size
+        draft.publish()
     return PictureReport(
         target=plan.target,
         pipeline=plan.layout.kind,
@@ -178,7 +152,7 @@ def _linked(plan: PicturePlan, weights: Joined) -> Mapping[str, TensorSpec] | No
 
 def _stored(
     plan: PicturePlan,
-    stage: Stage,
+    draft: Draft,
     weights: Joined,
     linked: Mapping[str, TensorSpec] | None,
     on_progress: OnProgress,
@@ -190,9 +164,9 @@ def _stored(
             found = digest(member.files, on_progress)
             sums |= {f"{name}/{file}": value for file, value in found.items()}
         return linked, sums
-    assert stage.weights is not None
-    stored = copy_weights(weights, stage.weights, plan.dtype, on_progress)
-    return stored.specs, {stage.weights.name: stored.sha256}
+    assert draft.weights is not None
+    stored = copy_weights(weights, draft.weights, plan.dtype, on_progress)
+    return stored.specs, {draft.weights.name: stored.sha256}
 
 
 def _attach(
@@ -233,14 +207,13 @@ def _facts(
     """What the file says about itself; docs/FORMAT.md."""
     source, scheduler = plan.source, type(plan.family.scheduler).__name__
     config = {k: v for k, v in plan.family.config.items() if not k.startswith("_")}
-    roles = {**meta.ROLES, **meta.SAMPLER_ROLES, **meta.PICTURE_ROLES}
     return {
         "format": meta.FORMAT_VERSION,
         "model": source.name,
         "model.class": source.class_name,
         "model.config": dict(source.config),
         "size_multiple": str(source.size_multiple),
-        "legend": "; ".join(f"{role}: {text}" for role, text in roles.items()),
+        "legend": meta.legend(meta.ROLES, meta.SAMPLER_ROLES, meta.PICTURE_ROLES),
         "sampler": {"scheduler": scheduler, "config": config, "unet": UNET},
         "text_to_image": {
             "pipeline": plan.layout.kind,
@@ -263,7 +236,7 @@ def _facts(
     }
 
 
-def _failed(path: Path, plan: PicturePlan, proof: PictureProof) -> ParityError:
+def _failed(path: Path, plan: PicturePlan, proof: Proof[Difference]) -> ParityError:
     worst = proof.worst
     return ParityError(
         f"the image differs from {plan.layout.kind}'s at {worst.case.name} by "

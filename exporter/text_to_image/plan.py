@@ -10,8 +10,8 @@ import onnx
 
 from exporter import metadata as meta
 from exporter.errors import ConfigError, SourceError, TargetError, UsageError
+from exporter.guards import guard_target
 from exporter.plan import DEFAULT_OPSET, OPSETS
-from exporter.publish import guard_target
 from exporter.runtime.providers import Obtained, choose, require_dtype
 from exporter.sampler.conditions import KNOWN
 from exporter.sampler.family import Family

@@ -9,8 +9,8 @@ from pathlib import Path
 import onnx_ir as ir
 import torch
 
-from exporter.publish import attach
 from exporter.types import TensorSpec, Weights
+from exporter.weights.attach import attach
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Joined:
 def attach_as(
     model: ir.Model, specs: Mapping[str, TensorSpec], folder: Path, parameters: list[str]
 ) -> None:
-    """As ``publish.attach``; a tensor of another dtype than the graph's is cast in the graph.
+    """As ``weights.attach``; a tensor of another dtype than the graph's is cast in the graph.
 
     So SDXL's VAE, stored in float16 and computed in float32, can be linked where it lies.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,20 +18,21 @@ class JointWeights:
 
     Args:
         base: The UNet's.
-        others: By the path of the submodule, e.g. ``controlnet_0``.
+        others: Each behind the path of its submodule, e.g. ``controlnet_0``; an empty path if
+            its names are the UNet's own.
     """
 
-    def __init__(self, base: Weights, others: Mapping[str, Weights]) -> None:
-        self._parts = {"": base, **others}
+    def __init__(self, base: Weights, others: Sequence[tuple[str, Weights]]) -> None:
+        self._parts = (("", base), *others)
         self._tensors = {
             name: replace(spec, name=name)
-            for path, part in self._parts.items()
+            for path, part in self._parts
             for inner, spec in part.tensors.items()
             for name in [f"{path}.{inner}" if path else inner]
         }
         self._of = {
             f"{path}.{inner}" if path else inner: (part, inner)
-            for path, part in self._parts.items()
+            for path, part in self._parts
             for inner in part.tensors
         }
 
@@ -43,17 +44,17 @@ class JointWeights:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files of all, each once."""
-        return tuple(dict.fromkeys(f for part in self._parts.values() for f in part.files))
+        return tuple(dict.fromkeys(f for _, part in self._parts for f in part.files))
 
     @property
     def seed(self) -> int | None:
         """The UNet's."""
-        return self._parts[""].seed
+        return self._parts[0][1].seed
 
     @property
     def description(self) -> str:
         """All of them."""
-        return " + ".join(part.description for part in self._parts.values())
+        return " + ".join(part.description for _, part in self._parts)
 
     def read(self, name: str) -> torch.Tensor:
         """One tensor in its stored dtype."""

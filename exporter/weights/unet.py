@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,8 +13,8 @@ from onnx_ir.tensor_adapters import to_torch_dtype
 from torch.overrides import TorchFunctionMode
 
 from exporter.conditions.controlnet import PREFIX
-from exporter.errors import ConfigError
-from exporter.types import Source
+from exporter.errors import CheckpointError, ConfigError
+from exporter.types import ImagePrompt, Source
 from exporter.weights.blueprint import Blueprint
 from exporter.weights.checkpoint import validate
 
@@ -66,11 +68,13 @@ def build_from_config(
 
 
 def build_unet(source: Source, device: str = "meta") -> torch.nn.Module:
-    """The source's UNet, its ControlNets within, with parameters of no value.
+    """The source's UNet, its ControlNets and IP-Adapters within, with parameters of no value.
 
     See ``build_from_config``.
     """
     unet = build_from_config(source.class_name, source.config, device)
+    if source.ip_adapters:
+        _adapt(unet, source.ip_adapters, device)
     for index, net in enumerate(source.controlnets):
         unet.add_module(
             f"{PREFIX}{index}", build_from_config("ControlNetModel", net.config, device)
@@ -99,3 +103,39 @@ def load_unet(source: Source, dtype: torch.dtype) -> torch.nn.Module:
     unet.load_state_dict(state, strict=True, assign=True)
     torch.nn.Module.to(unet, dtype)  # buffers; diffusers' own `to` warns on a bare cast
     return unet.requires_grad_(False)
+
+
+def _adapt(unet: Any, adapters: tuple[ImagePrompt, ...], device: str) -> None:
+    """Puts IP-Adapters into a UNet with diffusers' own loader."""
+    states = [
+        {
+            part: {
+                name.removeprefix(f"{part}."): torch.empty(shape, device=device)
+                for name, shape in adapter.shapes.items()
+                if name.startswith(f"{part}.")
+            }
+            for part in ("image_proj", "ip_adapter")
+        }
+        for adapter in adapters
+    ]
+    try:
+        with torch.device(device), warnings.catch_warnings(), _calm():
+            warnings.simplefilter("ignore")
+            unet._load_ip_adapter_weights(states, low_cpu_mem_usage=False)
+    except Exception as error:  # whatever a loader does with shapes it never expected
+        names = ", ".join(adapter.name for adapter in adapters)
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"diffusers cannot load {names}: {reason}") from error
+    unet.eval().requires_grad_(False)
+
+
+@contextmanager
+def _calm() -> Iterator[None]:
+    """Without diffusers' remark on a bare cast, which casts nothing here."""
+    logger = logging.getLogger("diffusers.models.modeling_utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,4 +1,4 @@
-"""``scripts/bench peers|floor|scale|gpu|sampler|viewer``."""
+"""``scripts/bench peers|floor|scale|gpu|sampler|viewer|copies``."""
 
 import sys
 from importlib import import_module
@@ -10,6 +10,7 @@ COMMANDS = {
     "gpu": "gpu",
     "sampler": "sampling",
     "viewer": "viewing",
+    "copies": "copies",
 }
 
 

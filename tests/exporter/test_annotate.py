@@ -58,6 +58,7 @@ def test_counts_are_the_architectures(workshop, name, unet):
         "downsample": sum(block.downsamplers is not None for block in unet.down_blocks),
         "upsample": sum(block.upsamplers is not None for block in unet.up_blocks),
         "condition": 0,
+        "image_prompt": 0,
     }
 
 

@@ -15,9 +15,11 @@ import torch
 from safetensors.torch import save_file
 
 from exporter.errors import GraphError, TargetError
-from exporter.publish import attach, guard_target, guard_weights, staged, write
+from exporter.guards import guard_target, guard_weights
+from exporter.publish import drafted, write
 from exporter.source import load_source
 from exporter.types import TensorSpec
+from exporter.weights.attach import attach
 from exporter.weights.store import copy_weights
 
 
@@ -93,12 +95,12 @@ class _Stop(BaseException):
 
 def _publish(target, text, *, copy=True, before=lambda: None):
     """One export in small; ``before`` is called when all is written and nothing published."""
-    with staged(target, copy=copy) as stage:
-        stage.onnx.write_text(text)
-        if stage.weights is not None:
-            stage.weights.write_text(text)
+    with drafted(target, copy=copy) as draft:
+        draft.onnx.write_text(text)
+        if draft.weights is not None:
+            draft.weights.write_text(text)
         before()
-        stage.publish()
+        draft.publish()
 
 
 @pytest.mark.parametrize("copy", [False, True])
@@ -126,8 +128,17 @@ def test_nothing_is_left_of_a_failure(tmp_path, copy, failure):
 
 
 @pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("renames", range(3))
-def test_interrupted_renames_leave_the_old_pair(tmp_path, monkeypatch, existing, renames):
+def test_interrupted_renames_leave_the_old_pair(
+    tmp_path, monkeypatch, existing, links, renames
+):
+    def refused(*_, **__):
+        raise OSError(errno.EPERM, "no hard links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    most = 1 + (existing and not links)  # before the last
     names = ("unet.onnx", "unet.safetensors")
     for name in names if existing else ():
         (tmp_path / name).write_text("old")
@@ -135,7 +146,7 @@ def test_interrupted_renames_leave_the_old_pair(tmp_path, monkeypatch, existing,
 
     def interrupted(path, to):
         nonlocal count
-        if path.suffix != ".before" and count >= min(renames, 1 + existing):
+        if path.suffix != ".before" and count >= min(renames, most):
             raise _Stop
         count += 1
         return rename(path, to)
@@ -161,7 +172,7 @@ def test_a_target_that_cannot_be_replaced_is_one_line(tmp_path):
 def test_an_unwritable_folder_is_one_line(tmp_path):
     with (
         pytest.raises(TargetError, match="cannot be written to"),
-        staged(tmp_path / "gone" / "unet.onnx", copy=True),
+        drafted(tmp_path / "gone" / "unet.onnx", copy=True),
     ):
         pytest.fail("there is no such folder")
 

@@ -9,8 +9,8 @@ import torch
 
 from exporter import metadata as meta
 from exporter import trace as tracing
-from exporter.annotate import annotate
 from exporter.lower import lower
+from exporter.roles import annotate
 from exporter.simplify import passes, simplify
 from exporter.values import dims
 from exporter.weights.unet import build_unet

@@ -29,8 +29,9 @@ from exporter.terminal import Number
 READ = {
     "exporter": {
         "pipeline", "from_file", "scheduler", "model", "all", "fuse_lora", "controlnet",
+        "ip_adapter",
     },
-    "exporter.parity": {"file", "model", "fuse_lora", "controlnet"},
+    "exporter.parity": {"file", "model", "fuse_lora", "controlnet", "ip_adapter"},
     "exporter.profile": {"file"},
     "exporter.lora": {"lora", "unet"},
     "exporter.sample": {
@@ -142,6 +143,11 @@ LINES = {
     ),
     "exporter --controlnet": Line(
         "exporter", ["{out}", "--model", "tiny", "--controlnet", "a/pipeline"], FOLDER
+    ),
+    "exporter --ip-adapter": Line(
+        "exporter",
+        ["{out}", "--ip-adapter", "a/lora.safetensors"],
+        {"LoRA": "lora.safetensors"},
     ),
     "exporter --pipeline": Line("exporter", ["{out}", "--pipeline", "a/pipeline"], FOLDER),
     "exporter.sample --importance": Line(

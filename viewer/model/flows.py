@@ -39,9 +39,7 @@ def with_flows(tree: Tree) -> Tree:
 
     ``Shape`` reads no data, so nothing flows through it.
     """
-    flow: dict[int, Flow] = {
-        value: _INPUT_FLOWS.get(tree.values[value].name, "image") for value in tree.inputs
-    }
+    flow = {value: _flow_of(tree.values[value].name) for value in tree.inputs}
     for node in tree.leaves:
         seen = {flow.get(value, "shape") for value in node.inputs if value >= 0}
         result = _join(seen) if node.op not in ("Shape", "Size") else "shape"
@@ -50,8 +48,15 @@ def with_flows(tree: Tree) -> Tree:
     return replace(tree, values=values)
 
 
+def _flow_of(name: str) -> Flow:
+    """Of a graph input; ``prompt`` is the reference image of an IP-Adapter."""
+    if name.startswith(("image_embeds_", "ip_adapter_scale_")):
+        return "prompt" if name.startswith("image") else "shape"
+    return _INPUT_FLOWS.get(name, "image")
+
+
 def _join(seen: set[Flow]) -> Flow:
-    for flow in ("image", "time", "text"):
+    for flow in ("image", "time", "text", "prompt"):
         if flow in seen:
             return flow
     return "shape"

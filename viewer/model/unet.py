@@ -10,7 +10,7 @@ from viewer.model.sizes import Shape
 from viewer.model.tree import Node, Tree
 from viewer.numbers import count
 
-ATTENTION_ROLES = ("cross_attention", "self_attention", "joint_attention")
+ATTENTION_ROLES = ("cross_attention", "self_attention", "joint_attention", "image_prompt")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ class Block:
     """A box of the map.
 
     Attributes:
-        kind: ``conv_in``, ``down``, ``mid``, ``up``, ``conv_out``, ``time`` or ``text``.
+        kind: ``conv_in``, ``down``, ``mid``, ``up``, ``conv_out``, ``time``, ``text`` or
+            ``image_prompt``.
         nodes: The calls or operators it stands for; the first one is opened by a click.
         level: 0 at full latent resolution.
         shape: Of the image that it hands on.
@@ -92,7 +93,7 @@ class Attention:
     Attributes:
         node: The operator.
         call: The module around it that holds its projections; the operator if there is none.
-        role: ``cross_attention``, ``self_attention`` or ``joint_attention``.
+        role: One of ``ATTENTION_ROLES``.
         heads: Number of heads; None when the file does not say.
         head_dim: Channels of one head.
         operands: Shapes of Q, K and V.
@@ -183,6 +184,8 @@ def attentions(tree: Tree) -> tuple[Attention, ...]:
             for key in "qkv"
         )
         flows = [v.flow if v is not None else "" for v in values]
+        if flows[1] == "prompt" and flows[0] != "image":
+            continue  # a reference image on its way to tokens: the image does not ask here
         guessed = "cross_attention" if flows[1] == "text" else "self_attention"
         role = node.role if node.role in ATTENTION_ROLES else guessed
         found.append(
@@ -215,8 +218,8 @@ def blocks(tree: Tree, found_skips: Sequence[Skip]) -> tuple[Block, ...]:
     sides = list(_sided(tree, tree.top))
     inside = {member.id for node in sides for member in tree.inside(node)}
     found = []
-    for kind, role in (("time", "time_embedding"), ("text", "text"), ("conv_in", "conv_in")):
-        found += _free(tree, kind, role, inside)
+    for role in ("time_embedding", "text", "image_prompt", "conv_in"):
+        found += _free(tree, "time" if role == "time_embedding" else role, role, inside)
     for node, following in zip_longest(sides, sides[1:]):
         parts = tuple(_part(tree, child, found_skips) for child in _pieces(tree, node))
         shape = _handed_on(tree, node, following)

@@ -16,7 +16,7 @@ from viewer.disk import write_whole
 from viewer.model.atlas import Atlas
 from viewer.model.tree import Node, Value
 from viewer.outputs.figures.figure import count_text, shape_text
-from viewer.outputs.roles import LOOKS, look, shown_role, tint
+from viewer.outputs.roles import LOOKS, ROLE_OF_FLOW, look, shown_role, tint
 from viewer.outputs.scopes import Scopes
 from viewer.outputs.skips import crossings
 
@@ -76,7 +76,7 @@ def _port(scopes: Scopes, value: Value, name: str, kind: str) -> dict[str, Any]:
     node["outputsMetadata"] = [_metadata(0, value)]
     if kind == "output":
         node["incomingEdges"] = _edges(scopes, [value])
-    role = {"time": "time_embedding", "text": "text"}.get(value.flow)
+    role = ROLE_OF_FLOW.get(value.flow)
     if role:
         node["style"] = _style(role)
     return node

@@ -34,6 +34,7 @@ LOOKS: Mapping[str, Look] = {
     "cross_attention": Look("cross-attention", "#b0307a", "cross"),
     "self_attention": Look("self-attention", "#1d5fa8", "self"),
     "joint_attention": Look("joint attention", "#5a4fcf", "joint"),
+    "image_prompt": Look("image prompt", "#9c4a12", "img"),
     "skip": Look("skip connection", "#00785a", "skip"),
     "condition": Look("condition", "#a3262f", "+ cond"),
     "lora": Look("low-rank branch", "#0e6f86", "+ LoRA"),
@@ -47,6 +48,10 @@ LOOKS: Mapping[str, Look] = {
     "block": Look("block", "#3b4654", "block"),
     "shape": Look("shape", "#6f7885", "shape"),
 }
+
+
+ROLE_OF_FLOW = {"time": "time_embedding", "text": "text", "prompt": "image_prompt"}
+"""The role of what comes from outside the image, by its flow."""
 
 
 def look(role: str) -> Look:
@@ -65,7 +70,7 @@ def shown_role(tree: Tree, node: Node) -> str:
     if node.role in ATTENTION_ROLES or node.kind == "op" or node.role == "block":
         return node.role
     inside = {member.role for member in tree.inside(node) if member.kind == "op"}
-    for role in ("joint_attention", "cross_attention", "self_attention"):
+    for role in ("joint_attention", "cross_attention", "image_prompt", "self_attention"):
         if role in inside:
             return role
     if "time_injection" in inside:

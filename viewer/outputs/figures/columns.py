@@ -49,4 +49,4 @@ def _before(atlas: Atlas, box: Box) -> Column:
         return "top" if box.role else "left"
     members = [leaf for n in box.nodes for leaf in tree.inside(tree.nodes[n])]
     flows = {tree.values[v].flow for leaf in members for v in leaf.outputs}
-    return "top" if flows <= {"time", "text", "shape"} else "left"
+    return "top" if flows <= {"time", "text", "prompt", "shape"} else "left"

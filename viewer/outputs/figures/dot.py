@@ -31,6 +31,7 @@ FLOW_COLOURS = {
     "skip": look("skip").colour,
     "time": look("time_embedding").colour,
     "text": look("text").colour,
+    "prompt": look("image_prompt").colour,
     "shape": LINE,
 }
 _LONGEST = 44

@@ -11,6 +11,7 @@ from viewer.model.atlas import Atlas
 from viewer.model.tree import Flow, Node, Tree, Value
 from viewer.outputs.figures.columns import columns
 from viewer.outputs.figures.figure import BUS, Arrow, Box, Bus, shape_text
+from viewer.outputs.roles import ROLE_OF_FLOW
 from viewer.outputs.skips import crossings
 
 
@@ -123,7 +124,7 @@ class _Wiring:
 
     def on_bus(self, value: Value, source: int, readers: Iterable[int]) -> list[int]:
         """Readers that get a chip: every block of a U, elsewhere all once they are many."""
-        if value.flow not in ("time", "text"):
+        if value.flow not in ("time", "text", "prompt"):
             return []
         if self.is_u:
             return [r for r in readers if self.side(r)] if not self.side(source) else []
@@ -162,7 +163,7 @@ class _Wiring:
         key = (kind, value.id)
         if key not in self.ports:
             self.ports[key] = len(self.boxes)
-            role = {"time": "time_embedding", "text": "text"}.get(value.flow, "")
+            role = ROLE_OF_FLOW.get(value.flow, "")
             box = Box(
                 self.ports[key],
                 "input" if kind == "input" else "output",

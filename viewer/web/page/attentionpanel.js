@@ -4,18 +4,19 @@ import { el } from "./dom.js";
 import { attentionFigure } from "./figures.js";
 import { link, shapeOf } from "./nodes.js";
 import { capital, plural } from "./numbers.js";
-import { roleLabel } from "./roles.js";
+import { doorOf, roleLabel } from "./roles.js";
 
 // Q from the image, K and V from the text: for one attention, with the others a step away.
 export function attentionPanel(app) {
   const { atlas } = app;
-  const crossing = atlas.attentions.filter((one) => one.role !== "self_attention");
-  const all = crossing.length > 0 ? crossing : atlas.attentions;
+  const doors = atlas.attentions.filter((one) => doorOf(one.role));
+  const all = doors.length > 0 ? doors : atlas.attentions;
   if (all.length === 0) {
     return [el("p", { class: "empty" }, "This file names no attention.")];
   }
   const chosen = chosenAttention(app, all);
   const one = all[chosen];
+  const like = doors.filter((other) => doorOf(other.role) === doorOf(one.role));
   const call = atlas.nodes[one.call];
   const step = (by) => app.go(all[(chosen + by + all.length) % all.length].node);
   const [q, k, v] = one.operands.map((shape) => shapeOf(app, shape));
@@ -75,8 +76,8 @@ export function attentionPanel(app) {
     el(
       "p",
       {},
-      `The text enters here and nowhere else: ${plural(crossing.length, "attention")} like this one, beside `,
-      `${plural(atlas.attentions.length - crossing.length, "self-attention")}.`,
+      `The ${one.role === "image_prompt" ? "reference image" : "text"} enters here and nowhere else: ${plural(like.length, "attention")} like this one, beside `,
+      `${plural(atlas.attentions.length - doors.length, "self-attention")}.`,
     ),
     el(
       "div",

@@ -142,9 +142,9 @@ function drawTile(atlas, { tile, x, line, width }, head, alive, options) {
   if (tile.injects) {
     group.append(svg("circle", { class: "drop time", cx: width - 3, cy: 2, r: 4 }));
   }
-  if (tile.text) {
+  if (tile.door) {
     group.append(
-      svg("rect", { class: "drop text", x: width - 8, y: -2, width: 8, height: 8 }),
+      svg("rect", { class: `drop ${tile.door}`, x: width - 8, y: -2, width: 8, height: 8 }),
     );
   }
   return group;
@@ -153,6 +153,7 @@ function drawTile(atlas, { tile, x, line, width }, head, alive, options) {
 const SMALL = {
   time: "time embedding",
   text: "text",
+  image_prompt: "image prompt",
   conv_in: "first conv",
   conv_out: "last conv",
 };

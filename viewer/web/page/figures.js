@@ -2,6 +2,7 @@
 
 import { svg } from "./dom.js";
 import { shapeOf } from "./nodes.js";
+import { doorOf } from "./roles.js";
 
 function box(x, y, width, title, detail, kind, app, node = null) {
   const group = svg(
@@ -36,7 +37,7 @@ function markers() {
   return svg(
     "defs",
     {},
-    ["image", "time", "text"].map((kind) =>
+    ["image", "time", "text", "prompt"].map((kind) =>
       svg(
         "marker",
         {
@@ -71,10 +72,13 @@ function operand(app, one, at) {
   };
 }
 
+// What a second row of tokens is called where its flow does not say it.
+const WORDS = { joint_attention: "text + image", image_prompt: "reference image" };
+
 export function attentionFigure(app, one) {
   const { atlas } = app;
-  const other = one.role === "cross_attention" ? "text" : "image";
-  const from = one.role === "joint_attention" ? "text + image" : other;
+  const other = one.role === "joint_attention" ? "image" : (doorOf(one.role) ?? "image");
+  const from = WORDS[one.role] ?? other;
   const [q, k, v] = [0, 1, 2].map((at) => operand(app, one, at));
   const heads =
     one.heads === null ? "heads not said" : `${one.heads} heads × ${one.head_dim ?? "?"}`;

@@ -27,7 +27,7 @@ function measures(width, rows, label) {
   const indent = rows > 1 ? Math.min(34, (width >= 960 ? 90 : 20) / (rows - 1)) : 0;
   const lane = Math.max(label + ARCS, 152);
   return {
-    narrow, alive: true, gutter, lane, indent, text: 18, time: 42, gap: 30, pill: 24, between: 29, head: 28, foot: 24,
+    narrow, alive: true, gutter, lane, indent, text: 18, time: 42, prompt: 6, gap: 30, pill: 24, between: 29, head: 28, foot: 24,
     box: Math.min(308, Math.floor((width - 2 * gutter - 2 * indent * (rows - 1) - lane) / 2)),
   }; // prettier-ignore
 }
@@ -118,11 +118,15 @@ function top(atlas, plan) {
   const conv = size.box - pill - gap;
   plan.inputs = {
     text: { x: 6, y: 4, width: 290, height: 28 },
+    prompt: { x: 316, y: 4, width: Math.min(300, width - 322), height: 28 },
     time: { x: size.time - 12, y: 42, width: 158, height: 28 },
     sample: { x: gutter, y: 91, width: pill, height: 28 },
     out: { x: width - gutter - pill, y: 91, width: pill, height: 28 },
   };
   at("text", { x: 316, y: 2, width: 190 });
+  if (width >= 840) {
+    at("image_prompt", { x: 640, y: 2, width: 190 });
+  }
   at("time", { x: size.time + 176, y: 36, width: 210 });
   at("conv_in", { x: gutter + pill + gap, y: 85, width: conv });
   at("conv_out", { x: right, y: 85, width: conv });

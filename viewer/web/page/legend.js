@@ -10,6 +10,7 @@ const KINDS = [
   "self_attention",
   "cross_attention",
   "joint_attention",
+  "image_prompt",
   "downsample",
   "upsample",
   "skip",

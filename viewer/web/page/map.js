@@ -50,7 +50,7 @@ function arrowheads() {
   return svg(
     "defs",
     {},
-    ["image", "time", "text", "skip"].map((kind) => marker(`head-${kind}`, kind)),
+    ["image", "time", "text", "prompt", "skip"].map((kind) => marker(`head-${kind}`, kind)),
   );
 }
 

@@ -118,7 +118,7 @@ function light(lit, drawn) {
   each(".pill", ({ story }) => lit.buses.has(story) || lit.inputs?.has(story));
   each("[data-level]", ({ level }) => level === `${lit.level}`);
   each(".bus, .tap", ({ block }, line) => {
-    const kind = line.classList.contains("time") ? "time" : "text";
+    const kind = ["time", "prompt"].find((one) => line.classList.contains(one)) ?? "text";
     return lit.buses.has(kind) && (block === undefined || lit.taps.has(`${kind} ${block}`));
   });
 }

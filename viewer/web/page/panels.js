@@ -5,6 +5,7 @@ import { hasU } from "./nou.js";
 import { compact, known, shapeText, share, told } from "./numbers.js";
 import { questionList, storyButtons } from "./questions.js";
 import { about, link } from "./nodes.js";
+import { doorOf } from "./roles.js";
 
 // What is known of where we are; of the whole UNet when we are nowhere in particular.
 export function aboutPanel(app) {
@@ -12,7 +13,7 @@ export function aboutPanel(app) {
     return about(app, app.focus);
   }
   const { atlas } = app;
-  const crossing = atlas.attentions.filter((one) => one.role !== "self_attention").length;
+  const doors = atlas.attentions.filter((one) => doorOf(one.role) === "text").length;
   const facts = [
     ["File", atlas.file],
     [
@@ -29,7 +30,7 @@ export function aboutPanel(app) {
           "p",
           {},
           `A ${atlas.class || "model"} with ${known(atlas.params, atlas.weighed, compact)} parameters. The image goes down the left side of the U, across the bottom and up the right side. `,
-          `Detail is carried straight across by ${told(atlas, atlas.skips.length, "skip")}. The time enters ${told(atlas, atlas.injections.length, "resnet")}, the text ${told(atlas, crossing, "cross-attention")}.`,
+          `Detail is carried straight across by ${told(atlas, atlas.skips.length, "skip")}. The time enters ${told(atlas, atlas.injections.length, "resnet")}, the text ${told(atlas, doors, "cross-attention")}.`,
         )
       : null,
     storyButtons(app),

@@ -1,4 +1,6 @@
-// Traces worth choosing: the time, the text, each skip.
+// Traces worth choosing: the time, the text, a reference image, each skip.
+
+import { doorOf } from "./roles.js";
 
 // The presets that this graph allows: [label, from, to, through].
 export function presets(atlas) {
@@ -14,9 +16,12 @@ export function presets(atlas) {
       to: name(output),
     });
   }
-  const crossing = atlas.attentions.find((one) => one.role !== "self_attention");
-  if (text !== undefined && crossing) {
+  if (text !== undefined && atlas.attentions.some((one) => doorOf(one.role) === "text")) {
     found.push({ label: "Where does the text enter?", from: name(text), to: name(output) });
+  }
+  for (const id of atlas.inputs.filter((one) => atlas.values[one].flow === "prompt")) {
+    const label = `How does the reference image ${name(id)} reach ${name(output)}?`;
+    found.push({ label, from: name(id), to: name(output) });
   }
   for (const skip of atlas.skips) {
     if (skip.value !== null) {

@@ -10,6 +10,7 @@ export const ROLES = {
   ],
   self_attention: ["self-attention", "queries, keys and values from the image"],
   joint_attention: ["joint attention", "keys and values from text and image together"],
+  image_prompt: ["image prompt", "keys and values from the reference image of an IP-Adapter"],
   skip: ["skip", "the Concat that takes a skip connection"],
   condition: ["condition", "where a residual of a ControlNet or an adapter is added"],
   lora: ["low-rank branch", "a LoRA's two factors beside a layer"],
@@ -23,6 +24,13 @@ export const ROLES = {
   block: ["block", "holds several of these"],
   shape: ["shape", "bookkeeping that no data passes through"],
 };
+
+// What enters the image in an attention of a role, beside the image itself: a flow of atlas.values.
+const DOORS = { cross_attention: "text", joint_attention: "text", image_prompt: "prompt" };
+
+export function doorOf(role) {
+  return DOORS[role];
+}
 
 export function roleLabel(role) {
   return ROLES[role]?.[0] ?? role ?? "";

@@ -1,17 +1,16 @@
 // The blocks that a path passes, in the order of the data, and where it enters the image in each.
 
 import { blockOf } from "./layout.js";
+import { doorOf } from "./roles.js";
 
 // Operators in which a path that begins outside the image first touches it, in the order of the
 // data: the attentions that read the text, or the injections of the time.
 export function doorsOf(atlas, from, nodes) {
   const { flow } = atlas.values[from];
   const all =
-    flow === "text"
-      ? atlas.attentions.filter((one) => one.role !== "self_attention").map((one) => one.node)
-      : flow === "time"
-        ? atlas.injections.flatMap((one) => one.nodes.slice(-1))
-        : [];
+    flow === "time"
+      ? atlas.injections.flatMap((one) => one.nodes.slice(-1))
+      : atlas.attentions.filter((one) => doorOf(one.role) === flow).map((one) => one.node);
   return all.filter((id) => nodes.has(id)).sort((a, b) => a - b);
 }
 

@@ -4,10 +4,11 @@
 import { numbersOf, elements, resized, sideAt } from "./counting.js";
 import { blockOf } from "./layout.js";
 import { plural, shapeText, whole } from "./numbers.js";
+import { doorOf } from "./roles.js";
 import { inputOf } from "./wires.js";
 
 const SMALL = { time: "time embedding", conv_in: "first conv", conv_out: "last conv" };
-const BEGIN = { text: textStory, time: timeStory, sample: sampleStory };
+const BEGIN = { text: textStory, prompt: promptStory, time: timeStory, sample: sampleStory };
 
 // {title, stops: [{say, blocks, flows, skips, values, nodes, level}]}; null when the file does not
 // have what the story is about.
@@ -42,7 +43,7 @@ export function attentionsIn(atlas, block, fits) {
   const inside = new Set(block.nodes.flatMap((id) => atlas.inside(id)));
   return atlas.attentions.filter((one) => inside.has(one.node) && fits(one.role));
 }
-export const crossing = (role) => role !== "self_attention";
+export const crossing = (role) => doorOf(role) === "text";
 
 const stop = (say, more = {}) => ({
   say, blocks: [], flows: [], skips: [], nodes: [], ...more,
@@ -99,6 +100,34 @@ function textStory(atlas) {
     stop(`That is all: ${plural(all.length, "cross-attention")}, and no other way in.${rest}`),
   );
   return { title: "The text", stops };
+}
+
+function promptStory(atlas) {
+  const value = inputOf(atlas, "prompt");
+  const prompted = (role) => role === "image_prompt";
+  const doors = atlas.blocks.filter(
+    (block) => attentionsIn(atlas, block, prompted).length > 0,
+  );
+  if (!value || doors.length === 0) {
+    return null;
+  }
+  const flows = ["prompt"];
+  const made = atlas.blocks.filter((block) => block.kind === "image_prompt");
+  const first = `${value.name} is what CLIP makes of a reference image (${at(atlas, value.shape)}). An IP-Adapter turns it into tokens of the width of the text's.`;
+  const last =
+    "Beside each of them stands the text's own attention: two doors, each with keys and values of its own. What comes through this one is multiplied by the adapter's strength and added; at strength 0 nothing is added.";
+  return {
+    title: "The reference image",
+    stops: [
+      stop(first, { blocks: made, flows, input: "prompt" }),
+      ...doors.map((block) => {
+        const found = attentionsIn(atlas, block, prompted);
+        const say = `${nameOf(atlas, block)}, ${placeOf(block)}: ${plural(found.length, "attention")}. Each place of its image asks with the query that it asks the text with; the tokens of the reference image answer.`;
+        return stop(say, { blocks: [block], flows, nodes: found.map((one) => one.call) });
+      }),
+      stop(last),
+    ],
+  };
 }
 
 export function sided(atlas) {

@@ -2,7 +2,7 @@
 
 import { resized } from "./counting.js";
 import { textWidth } from "./labels.js";
-import { roleLabel } from "./roles.js";
+import { doorOf, roleLabel } from "./roles.js";
 
 const STARTS = new Set(["resnet", "downsample", "upsample"]);
 
@@ -15,7 +15,7 @@ export function wordFor(role, room) {
   return room < WIDE && SHORT[role] ? SHORT[role] : roleLabel(role);
 }
 
-// Rows of tiles: {node, role, word, injects, text, places}.
+// Rows of tiles: {node, role, word, injects, door, places}.
 export function tileRows(atlas, block, room) {
   const rows = [];
   for (const part of block.parts) {
@@ -45,7 +45,7 @@ function tilesOf(atlas, part, room) {
       role,
       word: `${wordFor(role, room)}${times}`,
       injects: at === 0 && part.injects,
-      text: role !== "self_attention",
+      door: doorOf(role),
       places: mine.map((one) => one.node),
     };
   });

@@ -95,7 +95,7 @@ export function litEverywhere(atlas, found) {
   ].filter((id) => nodes.has(id));
   const taps = new Set();
   for (const id of doors) {
-    ["time", "text"].forEach((kind) => taps.add(`${kind} ${blockOf(atlas, id)}`));
+    ["time", "text", "prompt"].forEach((kind) => taps.add(`${kind} ${blockOf(atlas, id)}`));
   }
   return {
     nodes,

@@ -3,6 +3,13 @@
 import { fitted, interactive } from "./boxes.js";
 import { svg } from "./dom.js";
 import { shapeText } from "./numbers.js";
+import { doorOf } from "./roles.js";
+
+// How far below the U a line runs, below the top of a box it enters, and beside the middle's
+// centre.
+const LOW = { time: 4, text: 18, prompt: 11 };
+const HEIGHTS = { time: 20, text: 40, prompt: 60 };
+const BESIDE = { time: -40, text: 40, prompt: 0 };
 
 export function inputOf(atlas, kind) {
   const all = atlas.inputs
@@ -17,28 +24,27 @@ export function entered(atlas, plan, kind) {
     .map((block, index) => [block, plan.boxes.get(index)])
     .filter(([block, box]) => {
       const takes = (part) =>
-        kind === "time"
-          ? part.injects
-          : part.attentions.some((role) => role !== "self_attention");
+        kind === "time" ? part.injects : part.attentions.some((role) => doorOf(role) === kind);
       return box && block.parts.some(takes);
     });
 }
 
-// Time and text, each one line around the U with a tap at every block that takes it.
+// Time, text and reference image, each one line around the U with a tap at every block that
+// takes it. Where there is no room for the third, tiles alone tell of it.
 export function buses(atlas, plan) {
   const group = svg("g", { class: "buses" });
-  for (const kind of ["time", "text"]) {
+  for (const kind of ["time", "text", "prompt"]) {
     const taps = entered(atlas, plan, kind);
-    if (taps.length === 0) {
+    const from = plan.inputs[kind];
+    if (taps.length === 0 || !from) {
       continue;
     }
-    const from = plan.inputs[kind];
     const x = plan.size[kind];
-    const low = plan.low + (kind === "time" ? 4 : 18);
+    const low = plan.low + LOW[kind];
     group.append(
       svg("path", {
         class: `bus ${kind}`,
-        d: line(kind, x, from.y + from.height, taps, low, plan),
+        d: `${begun(kind, x, from)}${line(kind, x, taps, low, plan)}`,
       }),
     );
     for (const [block, box] of taps) {
@@ -55,22 +61,28 @@ export function buses(atlas, plan) {
   return group;
 }
 
-const height = (kind) => (kind === "time" ? 20 : 40);
-const under = (kind, box) => box.x + box.width / 2 + (kind === "time" ? -40 : 40);
+const height = (kind) => HEIGHTS[kind];
+const under = (kind, box) => box.x + box.width / 2 + BESIDE[kind];
+
+// From the input to the left side; the reference image's stands to the right of the text's.
+function begun(kind, x, from) {
+  const y = from.y + from.height;
+  return kind === "prompt" ? `M${from.x + 24} ${y}v2.5H${x}` : `M${x} ${y}`;
+}
 
 // Down the left side as far as it is needed, then under the U, then up the right side.
-function line(kind, x, y, taps, low, plan) {
+function line(kind, x, taps, low, plan) {
   const heights = (side) =>
     taps.filter(([block]) => block.kind === side).map(([, box]) => box.y + height(kind));
   const rise = heights("up");
   const [mid] = taps.filter(([block]) => block.kind === "mid");
   if (rise.length > 0) {
-    return `M${x} ${y}V${low}H${plan.width - x}V${Math.min(...rise)}`;
+    return `V${low}H${plan.width - x}V${Math.min(...rise)}`;
   }
   if (mid) {
-    return `M${x} ${y}V${low}H${under(kind, mid[1])}`;
+    return `V${low}H${under(kind, mid[1])}`;
   }
-  return `M${x} ${y}V${Math.max(...heights("down"))}`;
+  return `V${Math.max(...heights("down"))}`;
 }
 
 function tap(kind, x, block, box, low, plan) {
@@ -88,7 +100,7 @@ export function flow(atlas, plan) {
   const group = svg("g", { class: "flow", "aria-hidden": "true" });
   const order = atlas.blocks
     .map((block, index) => [block, plan.boxes.get(index)])
-    .filter(([block, box]) => box && block.kind !== "time" && block.kind !== "text");
+    .filter(([block, box]) => box && !["time", "text", "image_prompt"].includes(block.kind));
   const draw = (d) =>
     group.append(svg("path", { class: "wire", d, "marker-end": "url(#head-image)" }));
   for (let at = 1; at < order.length; at += 1) {
@@ -102,11 +114,17 @@ export function flow(atlas, plan) {
   if (last && atlas.outputs.length > 0) {
     draw(between(last, out));
   }
-  const time = plan.boxes.get(atlas.blocks.findIndex((block) => block.kind === "time"));
-  if (time) {
-    const { x, y, width, height: tall } = plan.inputs.time;
-    const d = `M${x + width} ${y + tall / 2}H${time.x - 1}`;
-    group.append(svg("path", { class: "tap time", d, "marker-end": "url(#head-time)" }));
+  for (const [kind, made] of [
+    ["time", "time"],
+    ["prompt", "image_prompt"],
+  ]) {
+    const box = plan.boxes.get(atlas.blocks.findIndex((block) => block.kind === made));
+    if (box) {
+      const { x, y, width, height: tall } = plan.inputs[kind];
+      const d = `M${x + width} ${y + tall / 2}H${box.x - 1}`;
+      const head = { "marker-end": `url(#head-${kind})` };
+      group.append(svg("path", { class: `tap ${kind}`, d, ...head }));
+    }
   }
   return group;
 }
@@ -146,10 +164,10 @@ function wire(a, b, kind, plan) {
 export function inputs(atlas, plan, options) {
   const group = svg("g", { class: "inputs" });
   const draw = (kind, word, value, story) => {
-    if (!value) {
+    const box = plan.inputs[kind];
+    if (!value || !box) {
       return;
     }
-    const box = plan.inputs[kind];
     const shape = shapeText(value.shape, options.numbers ? atlas.nominal : null);
     const pill = svg("g", {
       class: `pill ${story}`,
@@ -157,7 +175,7 @@ export function inputs(atlas, plan, options) {
     });
     interactive(pill, story, `${word}: ${value.name} ${shape}; follow it`, options);
     const text =
-      kind === "text" || kind === "time" ? `${word}: ${value.name} ${shape}` : value.name;
+      kind !== "sample" && kind !== "out" ? `${word}: ${value.name} ${shape}` : value.name;
     const short = plan.size.narrow && kind === "time" ? `${value.name} ${shape}` : text;
     pill.append(
       svg("rect", { width: box.width, height: box.height, rx: 14 }),
@@ -170,6 +188,7 @@ export function inputs(atlas, plan, options) {
     group.append(pill);
   };
   draw("text", "text", inputOf(atlas, "text"), "text");
+  draw("prompt", "reference", inputOf(atlas, "prompt"), "prompt");
   draw("time", "time", inputOf(atlas, "time"), "time");
   draw("sample", "image", inputOf(atlas, "image"), "sample");
   draw("out", "prediction", atlas.values[atlas.outputs[0]], "sample");

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.conditions.controlnet import COND
+from exporter.conditions.ip_adapter import EMBEDS
 from exporter.paths import is_inside
 from exporter.reading.attentions import find_attentions
 from exporter.reading.flow import Flow, resolution_step
@@ -34,6 +35,7 @@ class Roles:
     downsample: int
     upsample: int
     condition: int = 0
+    image_prompt: int = 0
 
 
 def annotate(model: ir.Model, inputs: Iterable[str]) -> Roles:
@@ -104,6 +106,7 @@ class _Annotator:
             self._changes(1),
             self._changes(-1),
             len(self.residuals) + len(self.controls),
+            kinds["image_prompt"],
         )
 
     def _beside(self) -> set[ir.Node]:
@@ -168,8 +171,10 @@ class _Annotator:
         self._set(vectors, "time_embedding")
 
     def _attentions(self) -> None:
-        for attention in self.attentions:
-            role, node = attention.role(self.flow), attention.anchor
+        found = [(attention.role(self.flow), attention) for attention in self.attentions]
+        # Image prompts first: their modules lie within those of the text's attentions.
+        for role, attention in sorted(found, key=lambda one: one[0] != "image_prompt"):
+            node = attention.anchor
             self._set(self.by_module[module_of(node)], role)
             operands = ((meta.Q, attention.q), (meta.K, attention.k), (meta.V, attention.v))
             for key, value in operands:
@@ -231,6 +236,10 @@ class _Annotator:
                 node.outputs[0]
             ):
                 self.role[node] = "text"
+            elif any(s.startswith(EMBEDS) for s in sources) and not self.flow.is_image(
+                node.outputs[0]
+            ):
+                self.role[node] = "image_prompt"
             else:
                 self.role[node] = "block"
 
