@@ -4,7 +4,7 @@ import { sideAt } from "./counting.js";
 import { flopsByRole } from "./kinds.js";
 import { plural, shapeText, share, whole } from "./numbers.js";
 import { sizeAt } from "./sizebox.js";
-import { attentionsIn, crossing, nameOf, placeOf, sided } from "./blockwords.js";
+import { attentionsIn, crossing, nameOf, placeOf, sided } from "./storyparts.js";
 
 const goTab = (app, tab) => () => app.state.set({ tab });
 const askFor = (app, id) => () => app.asks(id);

@@ -3,7 +3,7 @@
 
 import { movedModules } from "./moved.js";
 import { percent, plural, share, small } from "./numbers.js";
-import { nameOf } from "./blockwords.js";
+import { nameOf } from "./storyparts.js";
 import { timeOf } from "./timing.js";
 
 const RUN = "python -m";

@@ -1,6 +1,6 @@
 // The stories of a skip and of a level.
 
-import { at, nameOf, passing, sided, stop } from "./blockwords.js";
+import { at, nameOf, passing, sided, stop } from "./storyparts.js";
 import { elements, numbersOf, sideAt } from "./counting.js";
 import { blockOf } from "./layout.js";
 import { plural, whole } from "./numbers.js";

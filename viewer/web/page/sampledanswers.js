@@ -4,7 +4,7 @@ import { blockOf } from "./layout.js";
 import { plural } from "./numbers.js";
 import { readsText } from "./samplingform.js";
 import { part } from "./shapeanswers.js";
-import { nameOf } from "./blockwords.js";
+import { nameOf } from "./storyparts.js";
 
 const RUN = "python -m";
 const PROMPT = '--prompt "a red circle above a blue square on gray"';

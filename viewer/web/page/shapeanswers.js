@@ -6,7 +6,7 @@ import { flopsByRole } from "./kinds.js";
 import { compact, flopsText, known, plural, shapeText, share, whole } from "./numbers.js";
 import { roleLabel } from "./roles.js";
 import { ODD, sizeAt } from "./sizebox.js";
-import { nameOf, sided } from "./blockwords.js";
+import { nameOf, sided } from "./storyparts.js";
 import { tell } from "./telling.js";
 
 const goTab = (app, tab) => () => app.state.set({ tab });

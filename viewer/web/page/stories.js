@@ -1,6 +1,7 @@
 // The stories of a model: what its text, its time, its image, a skip or a level goes through, one
 // plain sentence at each stop, with the numbers of the file that is open.
 
+import { controlStory, promptStory } from "./conditionstories.js";
 import {
   at,
   attentionsIn,
@@ -12,12 +13,18 @@ import {
   sided,
   skipsOf,
   stop,
-} from "./blockwords.js";
+} from "./storyparts.js";
 import { plural, whole } from "./numbers.js";
 import { levelStory, skipStory } from "./placestories.js";
 import { inputOf } from "./wires.js";
 
-const BEGIN = { text: textStory, prompt: promptStory, time: timeStory, sample: sampleStory };
+const BEGIN = {
+  control: controlStory,
+  text: textStory,
+  prompt: promptStory,
+  time: timeStory,
+  sample: sampleStory,
+};
 
 // {title, stops: [{say, blocks, flows, skips, values, nodes, level}]}; null when the file does not
 // have what the story is about.
@@ -83,34 +90,6 @@ function textStory(atlas) {
     stop(`That is all: ${plural(all.length, "cross-attention")}, and no other way in.${rest}`),
   );
   return { title: "The text", stops };
-}
-
-function promptStory(atlas) {
-  const value = inputOf(atlas, "prompt");
-  const prompted = (role) => role === "image_prompt";
-  const doors = atlas.blocks.filter(
-    (block) => attentionsIn(atlas, block, prompted).length > 0,
-  );
-  if (!value || doors.length === 0) {
-    return null;
-  }
-  const flows = ["prompt"];
-  const made = atlas.blocks.filter((block) => block.kind === "image_prompt");
-  const first = `${value.name} is what CLIP makes of a reference image (${at(atlas, value.shape)}). An IP-Adapter turns it into tokens of the width of the text's.`;
-  const last =
-    "Beside each of them stands the text's own attention: two doors, each with keys and values of its own. What comes through this one is multiplied by the adapter's strength and added; at strength 0 nothing is added.";
-  return {
-    title: "The reference image",
-    stops: [
-      stop(first, { blocks: made, flows, input: "prompt" }),
-      ...doors.map((block) => {
-        const found = attentionsIn(atlas, block, prompted);
-        const say = `${nameOf(atlas, block)}, ${placeOf(block)}: ${plural(found.length, "attention")}. Each place of its image asks with the query that it asks the text with; the tokens of the reference image answer.`;
-        return stop(say, { blocks: [block], flows, nodes: found.map((one) => one.call) });
-      }),
-      stop(last),
-    ],
-  };
 }
 
 function timeStory(atlas) {

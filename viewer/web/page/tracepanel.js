@@ -6,7 +6,7 @@ import { link, shapeOf } from "./nodes.js";
 import { presets } from "./presets.js";
 import { roleLabel } from "./roles.js";
 import { doorsOf, firstDoor, stations } from "./stations.js";
-import { nameOf, placeOf } from "./blockwords.js";
+import { nameOf, placeOf } from "./storyparts.js";
 import { trace, valueNamed } from "./trace.js";
 
 const SHOWN = 160;

@@ -1,11 +1,11 @@
-// Words for a block: its name, its place, what attends in it, what passes through it.
+// What the stories of a model are told with.
 
 import { elements, numbersOf, resized } from "./counting.js";
 import { blockOf } from "./layout.js";
 import { plural, shapeText } from "./numbers.js";
 import { doorOf } from "./roles.js";
 
-const SMALL = { time: "time embedding", conv_in: "first conv", conv_out: "last conv" };
+export const SMALL = { time: "time embedding", conv_in: "first conv", conv_out: "last conv" };
 
 export const at = (atlas, shape) => shapeText(shape, atlas.nominal);
 export const nameOf = (atlas, block) => SMALL[block.kind] ?? atlas.nodes[block.nodes[0]].path;
