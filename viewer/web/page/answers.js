@@ -2,9 +2,18 @@
 
 import { crossing, nameOf, placeOf, sided, attentionsIn } from "./stories.js";
 import { elements, numbersOf, resized, sideAt } from "./counting.js";
-import { compact, flopsText, known, plural, shapeText, share, whole } from "./numbers.js";
+import {
+  compact,
+  flopsBound,
+  flopsShare,
+  known,
+  plural,
+  shapeText,
+  share,
+  whole,
+} from "./numbers.js";
+import { byRole, flopsByRole } from "./kinds.js";
 import { ODD, sizeAt } from "./sizebox.js";
-import { roleLabel } from "./roles.js";
 import { tell } from "./telling.js";
 
 const goTab = (app, tab) => () => app.state.set({ tab });
@@ -73,7 +82,7 @@ export function attend(app) {
       silent.length === 0
         ? `Every level does${without.length > 0 ? `, but not every block: ${without.join(" and ")} ${without.length === 1 ? "has" : "have"} no attention` : ""}.`
         : `All but ${silent.map(([name]) => name).join(" and ")}.`,
-      `Self-attention lets every place look at every other: it costs ${share(self, atlas.flops)} of the FLOPs at this size, and four times the places are sixteen times the pairs.`,
+      `Self-attention lets every place look at every other: it costs ${flopsShare(self, atlas)} at this size, and four times the places are sixteen times the pairs.`,
     ],
     table: { head: ["level", "places", "self-attentions", "cross-attentions"], rows },
     next: [
@@ -196,7 +205,6 @@ export function double(app) {
 export function holds(app) {
   const { atlas } = app;
   const blocks = [...atlas.blocks].sort((a, b) => b.params - a.params);
-  const least = atlas.uncounted > 0 ? "at least " : "";
   const most = [...blocks].sort((a, b) => b.flops - a.flops)[0];
   if (blocks.length === 0) {
     return { say: ["No blocks were found in this file; see the outline."] };
@@ -206,16 +214,22 @@ export function holds(app) {
       atlas.weighed
         ? `${nameOf(atlas, blocks[0])} holds the most parameters: ${compact(blocks[0].params)}, ${share(blocks[0].params, atlas.params)} of ${compact(atlas.params)}.`
         : "The file does not say how many parameters it has.",
-      `${nameOf(atlas, most)} costs the most: ${least}${flopsText(most.flops)} of ${flopsText(atlas.flops)} a step, ${share(most.flops, atlas.flops)}, at this size.`,
+      `${nameOf(atlas, most)} costs the most${atlas.uncounted > 0 ? " of what is counted" : ""}: ${flopsBound(most.flops, most.uncounted)} of ${flopsBound(atlas.flops, atlas.uncounted)} a step, ${share(most.flops, atlas.flops)}, at this size.`,
       byRole(atlas),
     ],
     table: {
-      head: ["block", "parameters", "", "FLOPs", ""],
+      head: [
+        "block",
+        "parameters",
+        "",
+        "FLOPs",
+        atlas.uncounted > 0 ? "of those counted" : "",
+      ],
       rows: blocks.map((block) => [
         { node: block.nodes[0], text: nameOf(atlas, block) },
         known(block.params, atlas.weighed, compact),
         share(block.params, atlas.params),
-        `${block.uncounted > 0 ? "≥ " : ""}${flopsText(block.flops)}`,
+        flopsBound(block.flops, block.uncounted),
         share(block.flops, atlas.flops),
       ]),
     },
@@ -224,43 +238,6 @@ export function holds(app) {
       ["At 33×35?", () => sizeAt(app, ODD)],
     ],
   };
-}
-
-// The kinds of modules by their FLOPs: of every operator, the innermost module of a kind.
-const KINDS = [
-  "resnet",
-  "self_attention",
-  "cross_attention",
-  "feed_forward",
-  "downsample",
-  "upsample",
-];
-function flopsByRole(atlas) {
-  const sums = new Map();
-  for (const node of atlas.nodes) {
-    if (node.kind !== "op") {
-      continue;
-    }
-    const chain = [
-      node,
-      ...atlas
-        .ancestors(node.id)
-        .reverse()
-        .map((id) => atlas.nodes[id]),
-    ];
-    const role = chain.map((one) => one.role).find((one) => KINDS.includes(one));
-    if (role) {
-      sums.set(role, (sums.get(role) ?? 0) + node.flops);
-    }
-  }
-  return sums;
-}
-
-function byRole(atlas) {
-  const sorted = [...flopsByRole(atlas)].sort((a, b) => b[1] - a[1]);
-  return sorted.length > 0
-    ? `By kind: ${sorted.map(([role, flops]) => `${roleLabel(role)} ${share(flops, atlas.flops)}`).join(", ")} of the FLOPs.`
-    : "The file names no roles, so kinds cannot be told apart.";
 }
 
 export function operands(app) {
