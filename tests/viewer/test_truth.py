@@ -83,7 +83,10 @@ ALONE = re.compile(r"[\d.]+ [A-Za-z]?FLOPs")
 SAID = """() => [...document.querySelectorAll('body *')]
     .filter(one => /FLOPs/.test(one.textContent) && /\\d/.test(one.textContent))
     .filter(one => ![...one.children].some(inside => /FLOPs/.test(inside.textContent)))
-    .map(one => one.textContent)"""
+    .map(one => one.textContent)
+    .concat([...document.querySelectorAll('[aria-label], [title]')]
+        .flatMap(one => ['aria-label', 'title'].map(name => one.getAttribute(name)))
+        .filter(text => /\\d.*FLOPs|FLOPs not/.test(text)))"""
 
 
 def flops_said(page, resnet):
@@ -111,6 +114,8 @@ def test_every_text_of_flops_says_that_it_is_a_lower_bound(eyes, serve, tmp_path
         nodes = one.tree.nodes
         known = [not any(nodes[i].uncounted for i in block.nodes) for block in one.blocks]
         assert len(whole) == sum(known)  # the table tells block from block
+        (most,) = (text for text in said["tab=ask&ask=holds"] if "costs the most" in text)
+        assert least == ("of at least" in most)
         for place, texts in said.items():
             assert texts, place
             for text in texts:

@@ -1,7 +1,4 @@
-// What kinds of modules cost: resnets, attentions and so on.
-
-import { flopsWord, share } from "./numbers.js";
-import { roleLabel } from "./roles.js";
+// Kinds of modules, by their share of the FLOPs.
 
 // The kinds of modules by their FLOPs: of every operator, the innermost module of a kind.
 const KINDS = [
@@ -32,12 +29,4 @@ export function flopsByRole(atlas) {
     }
   }
   return sums;
-}
-
-// The same as a sentence.
-export function byRole(atlas) {
-  const sorted = [...flopsByRole(atlas)].sort((a, b) => b[1] - a[1]);
-  return sorted.length > 0
-    ? `By kind: ${sorted.map(([role, flops]) => `${roleLabel(role)} ${share(flops, atlas.flops)}`).join(", ")} of the ${flopsWord(atlas)}.`
-    : "The file names no roles, so kinds cannot be told apart.";
 }
