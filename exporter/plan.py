@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from exporter.conditions.controlnet import CLASS as CONTROLNET
 from exporter.conditions.residuals import with_conditions
 from exporter.errors import UsageError
 from exporter.guards import guard_target, guard_variant, guard_weights
@@ -93,6 +94,8 @@ def make_plan(
         raise UsageError('--keep-fp32 ""', "a module's path", "use --dtype fp32 for all")
     if request.lora:
         _guard_lora(request)
+    if request.guess_mode and not request.controlnets:
+        raise UsageError("--guess-mode without --controlnet")
     guard_target(target)
     if request.check:
         require_tolerances(request.atol, request.rtol)
@@ -118,13 +121,17 @@ def _look(
         progress=on_progress,
         use_cache=request.cache,
     )
+    if source.class_name == CONTROLNET:
+        for option, given in (("lora", request.lora), ("fuse-lora", request.fuse_lora)):
+            if given:
+                raise UsageError(f"--{option} with a {CONTROLNET}", "a UNet")
     if request.fuse_lora:
         from exporter.weights.fused import with_loras  # torch
 
         source = with_loras(source, request.fuse_lora)
     source = with_conditions(source, request.conditions)
     source = with_ip_adapters(source, request.ip_adapters)
-    source = with_controlnets(source, request.controlnets)
+    source = with_controlnets(source, request.controlnets, guess_mode=request.guess_mode)
     source = replace(source, prediction=request.prediction or source.prediction)
     dtype = request.dtype or _dtype_of(source)
     if request.optimize:

@@ -11,7 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from exporter.conditions.controlnet import PREFIX, controlnet_specs, require_fit
+from exporter.conditions.controlnet import CLASS as CONTROLNET
+from exporter.conditions.controlnet import PREFIX, controlnet_specs, own_outputs, require_fit
 from exporter.errors import ConfigError, SourceError, UsageError
 from exporter.inputs import model_inputs, refuse_unfed, size_multiple
 from exporter.json_text import parse_json
@@ -23,7 +24,7 @@ from exporter.weights.hub import fetch
 from exporter.weights.joint import JointWeights
 from exporter.weights.single_file import open_single_file
 
-CLASSES = ("UNet2DConditionModel", "UNet2DModel")
+CLASSES = ("UNet2DConditionModel", "UNet2DModel", CONTROLNET)
 DEFAULT = "sd15"
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -85,12 +86,15 @@ def load_source(
     return _from_folder(root, model, "hub", subfolder, variant, use_cache)
 
 
-def with_controlnets(source: Source, folders: Sequence[str]) -> Source:
+def with_controlnets(
+    source: Source, folders: Sequence[str], *, guess_mode: bool = False
+) -> Source:
     """The same UNet with ControlNets in its graph, in this order.
 
     Args:
         source: The UNet.
         folders: Diffusers folders of a ``ControlNetModel`` each.
+        guess_mode: Their strengths are one for each sample, and grow towards the middle.
 
     Raises:
         SourceError: A folder that holds no ControlNet, or a broken one.
@@ -100,12 +104,12 @@ def with_controlnets(source: Source, folders: Sequence[str]) -> Source:
         return source
     nets = tuple(map(_controlnet, folders))
     for net in nets:
-        require_fit(net, source)
+        require_fit(net, source, guess_mode=guess_mode)
     weights = [(f"{PREFIX}{index}", net.weights) for index, net in enumerate(nets)]
     return replace(
         source,
         weights=JointWeights(source.weights, weights),
-        inputs=(*source.inputs, *controlnet_specs(nets)),
+        inputs=(*source.inputs, *controlnet_specs(nets, guess_mode=guess_mode)),
         controlnets=nets,
     )
 
@@ -207,7 +211,6 @@ def _class_of(raw: Mapping[str, Any], where: str) -> str:
         raise ConfigError(
             f"{where} has _class_name {found}",
             " or ".join(CLASSES),
-            "put it beside its UNet with --controlnet" if found == "ControlNetModel" else "",
         )
     refuse_unfed(found, raw)
     return str(found)
@@ -232,6 +235,7 @@ def _source(
         inputs=model_inputs(class_name, config, text_width),
         revision=revision,
         size_multiple=size_multiple(class_name, config),
+        outputs=own_outputs(config) if class_name == CONTROLNET else ("out_sample",),
     )
 
 

@@ -33,6 +33,14 @@ _INPUT_FLOWS: dict[str, Flow] = {
     "zero_negative": "shape",
 }
 
+_NUMBERED: dict[str, Flow] = {
+    "image_embeds_": "prompt",
+    "ip_adapter_scale_": "shape",
+    "controlnet_cond": "control",
+    "controlnet_scale_": "shape",
+    "conditioning_scale": "shape",
+}
+
 
 def with_flows(tree: Tree) -> Tree:
     """Follows the graph inputs: what depends on the image is image, the rest time or text.
@@ -49,14 +57,15 @@ def with_flows(tree: Tree) -> Tree:
 
 
 def _flow_of(name: str) -> Flow:
-    """Of a graph input; ``prompt`` is the reference image of an IP-Adapter."""
-    if name.startswith(("image_embeds_", "ip_adapter_scale_")):
-        return "prompt" if name.startswith("image") else "shape"
+    """Of a graph input: ``prompt`` is an IP-Adapter's image, ``control`` a ControlNet's."""
+    for start, flow in _NUMBERED.items():
+        if name.startswith(start):
+            return flow
     return _INPUT_FLOWS.get(name, "image")
 
 
 def _join(seen: set[Flow]) -> Flow:
-    for flow in ("image", "time", "text", "prompt"):
+    for flow in ("image", "time", "text", "prompt", "control"):
         if flow in seen:
             return flow
     return "shape"
@@ -68,7 +77,10 @@ def with_costs(tree: Tree, nominal: Nominal) -> Tree:
     for node in reversed(tree.nodes):  # children before parents
         if node.kind == "op":
             params = sum(size(w.shape) or 0 for w in node.weights if w.parameter)
-            nodes[node.id] = replace(node, params=params, flops=_cost(tree, node, nominal))
+            cost = _cost(tree, node, nominal)
+            nodes[node.id] = replace(
+                node, params=params, flops=cost, uncounted=int(cost is None)
+            )
             continue
         inside = [nodes[child] for child in node.children]
         written = count(node.metadata.get("atlas.params", ""))
@@ -77,6 +89,7 @@ def with_costs(tree: Tree, nominal: Nominal) -> Tree:
             node,
             params=counted if written is None else written,
             flops=sum(child.flops or 0 for child in inside),
+            uncounted=sum(child.uncounted for child in inside),
         )
     return replace(tree, nodes=tuple(nodes))
 

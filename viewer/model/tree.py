@@ -16,7 +16,7 @@ from viewer.model.sizes import Shape
 WEIGHT, ABSENT = -1, -2
 """In ``Node.inputs``: the next of ``Node.weights``; an optional operand left out."""
 
-Flow = Literal["image", "time", "text", "prompt", "skip", "shape"]
+Flow = Literal["image", "time", "text", "prompt", "control", "skip", "shape"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ class Node:
         doc: Documentation in Markdown.
         params: Number of parameters inside.
         flops: Floating-point operations at the nominal size; None when not countable.
+        uncounted: Operators in it whose cost is unknown: with any, ``flops`` is a lower bound.
         children: Nodes inside, in graph order.
     """
 
@@ -114,6 +115,7 @@ class Node:
     doc: str = ""
     params: int = 0
     flops: int | None = None
+    uncounted: int = 0
     children: tuple[int, ...] = ()
 
     @property

@@ -7,7 +7,7 @@ import { movedModules } from "./moved.js";
 import { importanceOf, lossOf } from "./importance.js";
 import { hasU, noU } from "./nou.js";
 import { shapeOf } from "./nodes.js";
-import { compact, known, percent, share } from "./numbers.js";
+import { compact, flopsShare, known, percent, share } from "./numbers.js";
 import { severity } from "./parity.js";
 import { roleLabel } from "./roles.js";
 import { drawStage } from "./stage.js";
@@ -195,7 +195,7 @@ function nodeTip(app, lens, node) {
     el(
       "p",
       {},
-      `${known(node.params, atlas.weighed, compact)} parameters (${share(node.params, atlas.params)}), ${node.uncounted > 0 ? "at least " : ""}${share(node.flops, atlas.flops)} of the FLOPs`,
+      `${known(node.params, atlas.weighed, compact)} parameters (${share(node.params, atlas.params)}), ${flopsShare(node.flops, atlas)}`,
     ),
     lossTip(lossOf(app, node)),
     Number.isFinite(time) && node.module
