@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.annotate.flat import flatten, infer_shapes
+from exporter.annotate.grouping import by_lists, by_sides, settle
 from exporter.annotate.inputs import Named, recognise
 from exporter.annotate.link import link
 from exporter.annotate.rename import renamed, restore
@@ -116,10 +117,11 @@ def annotate_file(request: AnnotateRequest, on_progress: OnProgress = quiet) -> 
         back = renamed(model.graph, inputs.names)
         roles = annotate(model, inputs.names)
         mark_sizes(model.graph)
+        classes = _grouped(model, scopes)
         _require_unet(request.source, roles)
         flat_nodes = model.graph.num_nodes()
     with run.stage("fold"):
-        model, cycle = (model, "") if request.flat else _folded(model, scopes)
+        model, cycle = (model, "") if request.flat else _folded(model, classes)
         restore(model, back)
     remarks = (*_remarks(inputs, scopes, unshaped, flat_nodes), *([cycle] if cycle else []))
     with drafted(request.target, copy=False) as draft:
@@ -149,14 +151,23 @@ def _require_unet(path: Path, roles: Roles) -> None:
         raise UsageError(f"{path.name} is a graph {found}", "a UNet")
 
 
-def _folded(model: ir.Model, scopes: Scopes) -> tuple[ir.Model, str]:
+def _grouped(model: ir.Model, scopes: Scopes) -> Mapping[str, str]:
+    """Which modules become functions."""
+    if scopes.unscoped == model.graph.num_nodes():
+        return by_sides(model.graph)
+    classes = by_lists(model.graph, scopes.classes)
+    settle(model.graph, classes)
+    return classes
+
+
+def _folded(model: ir.Model, classes: Mapping[str, str]) -> tuple[ir.Model, str]:
     """The folded model; the flat one and why where its scopes interlock."""
     for prepare in (lambda _: None, localise_sizes):
         copy = model.clone()
         _know_parameters(model, copy)
         prepare(copy.graph)
         try:
-            fold(copy, scopes.classes)
+            fold(copy, classes)
         except GraphError:
             continue
         return copy, ""

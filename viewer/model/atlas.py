@@ -184,7 +184,7 @@ def read(
     tree = grouped(expand(file.model))
     nominal = _fixed(tree, _nominal(_json(metadata.get("atlas.model.config"))))
     on_stage("flows and costs")
-    tree = with_costs(with_flows(_guess_sides(tree)), nominal)
+    tree = with_costs(with_flows(_guess_sides(tree), _conventional(metadata)), nominal)
     on_stage("blocks and skips")
     found = unet.skips(tree)
     tree = _mark_skips(tree, found)
@@ -200,6 +200,12 @@ def _json(text: str | None) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _conventional(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Conventional names of inputs by the file's own."""
+    told = _json(metadata.get("atlas.inputs"))
+    return {own: name for name, own in told.items() if isinstance(own, str)}
 
 
 def _nominal(config: Mapping[str, Any]) -> Nominal:
