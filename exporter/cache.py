@@ -20,6 +20,7 @@ from pathlib import Path
 
 from exporter.disk import replacing
 from exporter.errors import TargetError
+from exporter.leftovers import sweep
 
 VARIABLE = "UNET_ATLAS_CACHE"
 """Environment variable: a folder for the entries; set and empty, nothing is kept."""
@@ -86,6 +87,7 @@ def save(name: str, content: bytes, limit: int = LIMIT) -> None:
         return
     try:
         place.mkdir(parents=True, exist_ok=True)
+        sweep(place)
         with replacing(place / f"{name}{_SUFFIX}") as temporary:
             temporary.write_bytes(hashlib.sha256(content).digest() + content)
         _drop_beyond(place, limit)

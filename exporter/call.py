@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.utils import _pytree as pytree
 
-from exporter.conditions.controlnet import controlled, is_control
+from exporter.conditions.controlnet import CLASS, controlled, is_control, own_call
 from exporter.conditions.ip_adapter import images_in, is_image_prompt, prompted
 from exporter.conditions.lora import added, is_lora
 from exporter.conditions.residuals import gathered, is_residual
@@ -29,8 +29,15 @@ def call(unet: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.Te
         tensors: By name of the graph's input, on any device.
 
     Returns:
-        ``out_sample``, of the shape of the latents predicted.
+        ``out_sample``, of the shape of the latents predicted; a ControlNet's first output.
     """
+    return outputs_of(unet, tensors)[0]
+
+
+def outputs_of(
+    unet: torch.nn.Module, tensors: Mapping[str, torch.Tensor]
+) -> tuple[torch.Tensor, ...]:
+    """The same with all outputs, in the order of ``Source.outputs``: a ControlNet has many."""
     device = next(unet.parameters()).device
     moved = {k: v if v.device == device else v.to(device) for k, v in tensors.items()}
     special = (*ADDED, *(k for k in moved if _is_condition(k)))
@@ -39,13 +46,15 @@ def call(unet: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> torch.Te
     conditions = {k: v for k, v in moved.items() if k in ADDED}
     if conditions:
         arguments["added_cond_kwargs"] = conditions
+    if type(unet).__name__ == CLASS:
+        return own_call(unet, arguments)
     with added(unet, moved), prompted(unet, moved):
         arguments |= controlled(unet, moved, arguments)
         images = images_in(moved)  # for the UNet alone
         if images:
             arguments["added_cond_kwargs"] = {**conditions, **images}
         output: torch.Tensor = unet(**arguments, return_dict=False)[0]
-    return output
+    return (output,)
 
 
 def _is_condition(name: str) -> bool:

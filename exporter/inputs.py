@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from exporter.conditions.controlnet import CLASS, own_specs
 from exporter.errors import ConfigError
 from exporter.types import InputSpec
 
@@ -29,7 +30,7 @@ def model_inputs(
     """The graph's inputs, in the order of ``forward``'s arguments.
 
     Args:
-        class_name: ``UNet2DConditionModel`` or ``UNet2DModel``.
+        class_name: ``UNet2DConditionModel``, ``UNet2DModel`` or ``ControlNetModel``.
         config: Every value of the config, defaults included.
         text_width: Width of ``text_embeds`` where the pipeline tells; the config alone gives
             only the sum of text and size embeddings.
@@ -43,10 +44,12 @@ def model_inputs(
     labels = _class_labels(class_name, config)
     if class_name == "UNet2DModel":
         return (sample, timestep, *labels)
+    control = own_specs(config) if class_name == CLASS else ()
     text = InputSpec("encoder_hidden_states", ("B", "S", _text_channels(config)))
-    cond = config["time_cond_proj_dim"]
+    cond = config.get("time_cond_proj_dim")
     timestep_cond = () if cond is None else (InputSpec("timestep_cond", ("B", int(cond))),)
-    return (sample, timestep, text, *labels, *timestep_cond, *_added(config, text_width))
+    added = _added(config, text_width)
+    return (sample, timestep, text, *labels, *timestep_cond, *added, *control)
 
 
 def with_halves(sizes: Mapping[str, int]) -> dict[str, int]:
@@ -74,6 +77,8 @@ def size_multiple(class_name: str, config: Mapping[str, Any]) -> int:
     Only ``UpBlock2D`` and ``CrossAttnUpBlock2D`` of ``UNet2DConditionModel`` upsample to the
     size of the skip they meet; everything else doubles, and so needs sizes that halve evenly.
     """
+    if class_name == CLASS:
+        return 1  # it only goes down
     blocks = [str(name).removeprefix("UNetRes") for name in config["up_block_types"]]
     if class_name == "UNet2DConditionModel" and _SIZED_UPSAMPLING.issuperset(blocks):
         return 1
@@ -84,7 +89,7 @@ def refuse_unfed(class_name: str, config: Mapping[str, Any]) -> None:
     """Refuses settings whose ``forward`` needs an input that we do not feed.
 
     Args:
-        class_name: ``UNet2DConditionModel`` or ``UNet2DModel``.
+        class_name: ``UNet2DConditionModel``, ``UNet2DModel`` or ``ControlNetModel``.
         config: The config, with or without defaults.
 
     Raises:
@@ -94,7 +99,7 @@ def refuse_unfed(class_name: str, config: Mapping[str, Any]) -> None:
     projected = ("projection", "simple_projection")
     fed = {
         "addition_embed_type": (None, "text", "text_time"),
-        "encoder_hid_dim_type": (None, "text_proj"),
+        "encoder_hid_dim_type": (None,) if class_name == CLASS else (None, "text_proj"),
         "attention_type": ("default", None),
         "time_embedding_type": ("positional", "fourier"),
         "class_embed_type": labels if class_name == "UNet2DModel" else labels + projected,
@@ -130,9 +135,11 @@ def _class_labels(class_name: str, config: Mapping[str, Any]) -> tuple[InputSpec
     if kind == "timestep":
         return (InputSpec("class_labels", ("B",), "float32"),)
     if kind == "identity":
-        doubled = class_name != "UNet2DModel" and config["time_embedding_type"] == "fourier"
+        doubled = (
+            config.get("time_embedding_type") == "fourier" and class_name != "UNet2DModel"
+        )
         factor = 2 if doubled else 4
-        width = config["time_embedding_dim"] or config["block_out_channels"][0] * factor
+        width = config.get("time_embedding_dim") or config["block_out_channels"][0] * factor
     else:
         width = config["projection_class_embeddings_input_dim"]
     return (InputSpec("class_labels", ("B", int(width))),)

@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 SUFFIX = ".atlas.tmp"
+BEFORE = ".before"
+"""Ends the name of what an export puts aside in its folder until all is in place."""
 
 
 @contextmanager
@@ -36,6 +39,25 @@ def claimed(target: Path, make: Callable[[], Path]) -> Iterator[Path]:
         yield place
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def scratch(target: Path) -> Iterator[Path]:
+    """A hidden folder beside ``target``, gone again however the body ends.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+
+    def make() -> Path:
+        prefix = f".{target.stem}-"
+        return Path(tempfile.mkdtemp(prefix=prefix, suffix=SUFFIX, dir=target.parent))
+
+    with claimed(target, make) as place:
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager
@@ -70,18 +92,44 @@ def remove_stale(target: Path) -> list[Path]:
         What was removed.
     """
     names = "|".join(re.escape(name) for name in {target.name, target.stem})
+    return _removed(target.parent, names)
+
+
+def sweep(folder: Path) -> list[Path]:
+    """Removes what killed commands left in a folder where only ours write.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        OSError: There is no such folder.
+    """
+    with locked(folder):
+        return _removed(folder, ".+")
+
+
+def _removed(folder: Path, names: str) -> list[Path]:
     ours = re.compile(rf"\.({names})-\w+{re.escape(SUFFIX)}")
     removed: list[Path] = []
     with suppress(OSError):  # no folder: told by whoever writes there
-        for place in sorted(target.parent.iterdir()):
+        for place in sorted(folder.iterdir()):
             if ours.fullmatch(place.name) and not place.is_symlink() and _is_stale(place):
                 removed += [place, *place.parent.glob(f"{_literal(place.name)}.*")]
     for place in removed:
         if place.is_dir():
+            _give_back(place)
             shutil.rmtree(place, ignore_errors=True)
         else:
             place.unlink(missing_ok=True)
     return removed
+
+
+def _give_back(folder: Path) -> None:
+    """Killed between two renames: what the export had replaced by then comes back."""
+    linked = folder.with_name(f"{folder.name}.onnx")
+    if linked.exists() or any(folder.glob("*.onnx")):  # the last rename never was
+        for before in folder.glob(f"*{BEFORE}"):
+            before.replace(folder.parent / before.name.removesuffix(BEFORE))
 
 
 def _is_stale(place: Path) -> bool:

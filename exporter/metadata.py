@@ -36,6 +36,8 @@ ROLES = {
     "joint_attention": "K and V from the text and the image together",
     "skip": "the Concat that takes a skip connection",
     "condition": "where a residual of a ControlNet or an adapter is added to the image",
+    "control_image": "the control image becoming features as large as the latents",
+    "zero_convolution": "a convolution of one pixel, once zeros: what a ControlNet hands on",
     "lora": "a low-rank branch beside a layer, its factors inputs of the graph",
     "resnet": "a residual block that receives a time injection",
     "feed_forward": "the MLP of a transformer block",

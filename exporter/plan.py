@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from exporter.conditions.controlnet import CLASS as CONTROLNET
 from exporter.conditions.residuals import with_conditions
 from exporter.errors import UsageError
 from exporter.guards import guard_target, guard_variant, guard_weights
@@ -118,6 +119,10 @@ def _look(
         progress=on_progress,
         use_cache=request.cache,
     )
+    if source.class_name == CONTROLNET:
+        for option, given in (("lora", request.lora), ("fuse-lora", request.fuse_lora)):
+            if given:
+                raise UsageError(f"--{option} with a {CONTROLNET}", "a UNet")
     if request.fuse_lora:
         from exporter.weights.fused import with_loras  # torch
 

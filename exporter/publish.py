@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
-import tempfile
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import onnx_ir as ir
 from exporter import metadata as meta
 from exporter.disk import synced
 from exporter.errors import TargetError
-from exporter.leftovers import SUFFIX, claimed, locked
+from exporter.leftovers import BEFORE, locked, scratch
 
 
 def variant_of(target: Path) -> Path:
@@ -56,15 +55,14 @@ class Draft:
             self.variant: variant_of(self.target),
         }
         moves = [
-            _Move(new, place, self.old / f"{place.name}.before")
+            _Move(new, place, self.old / f"{place.name}{BEFORE}")
             for new, place in places.items()
             if new is not None
         ]
         try:
             with locked(self.target.parent), self._all_or_nothing(moves):
                 for move in moves:
-                    if move.place.exists():
-                        move.place.replace(move.before)
+                    _keep(move)
                     move.new.replace(move.place)
                 self.onnx.replace(self.target)
         except OSError as error:
@@ -91,6 +89,15 @@ class _Move:
     before: Path
 
 
+def _keep(move: _Move) -> None:
+    """Gives what will be replaced a second name, so that at no time there is none."""
+    if move.place.exists():
+        try:
+            os.link(move.place, move.before, follow_symlinks=False)
+        except (OSError, NotImplementedError):  # without hard links
+            move.place.replace(move.before)
+
+
 @contextlib.contextmanager
 def drafted(target: Path, *, copy: bool, variant: bool = False) -> Iterator[Draft]:
     """A place beside ``target`` to write to, gone again however the export ends.
@@ -101,14 +108,9 @@ def drafted(target: Path, *, copy: bool, variant: bool = False) -> Iterator[Draf
     Raises:
         TargetError: The folder cannot be written to.
     """
-
-    def make() -> Path:
-        prefix = f".{target.stem}-"
-        return Path(tempfile.mkdtemp(prefix=prefix, suffix=SUFFIX, dir=target.parent))
-
     with contextlib.ExitStack() as stack:
         try:
-            folder = stack.enter_context(claimed(target, make))
+            folder = stack.enter_context(scratch(target))
         except OSError as error:
             reason = f"{target.parent} cannot be written to: {error.strerror}"
             raise TargetError(reason) from error
@@ -119,7 +121,6 @@ def drafted(target: Path, *, copy: bool, variant: bool = False) -> Iterator[Draf
         finally:
             onnx.unlink(missing_ok=True)
             variant_of(onnx).unlink(missing_ok=True)
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def write(model: ir.Model, path: Path, properties: Mapping[str, Any]) -> None:

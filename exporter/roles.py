@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from exporter import metadata as meta
-from exporter.conditions.controlnet import COND
+from exporter.conditions.controlnet import COND, OWN_COND
 from exporter.conditions.ip_adapter import EMBEDS
 from exporter.paths import is_inside
 from exporter.reading.attentions import find_attentions
 from exporter.reading.flow import Flow, resolution_step
 from exporter.reading.modules import children_of, module_of, parent_of, subtrees
+from exporter.reading.nets import handed_on, is_control_image, meets_control, own_residuals
 from exporter.reading.places import name_values, write_levels, write_sides, write_skips
 from exporter.reading.skips import control_of, find_skips, residual_of
 from exporter.values import dims
@@ -74,6 +75,10 @@ class _Annotator:
             if (control := control_of(node, flow)) is not None
         }
         self.beside = self._beside()
+        own = own_residuals(flow.graph)
+        made = (residual for _, residual in self.controls.values())
+        self.handed = handed_on((*own, *made), flow)
+        self.taps = handed_on(own[:-1], flow).taps
         self.role: dict[ir.Node, str] = {}
         self.by_module = subtrees(flow.nodes)
 
@@ -88,7 +93,7 @@ class _Annotator:
         self._rest()
         for node, role in self.role.items():
             node.metadata_props[meta.ROLE] = role
-        write_sides(self.flow, self.skips, self.role, self.beside)
+        write_sides(self.flow, self.skips, self.role, self.beside, self.taps)
         write_levels(self.flow)
         write_skips(self.skips)
         name_values(self.flow, self.skips, self.role)
@@ -147,6 +152,17 @@ class _Annotator:
             node.name = node.outputs[0].name = f"controlnet_residual_{index}/Add"
             nets = sorted(s for s in self.flow.sources(residual) if s.startswith(COND))
             node.metadata_props[meta.CONDITION] = ",".join(nets)
+        self._set(self.handed.nodes, "zero_convolution")
+        for value in own_residuals(self.flow.graph):
+            scaled = value.producer()
+            if scaled is not None and scaled.op_type == "Mul":
+                scaled.name = f"{value.name}/Mul"
+        for node in self.flow.nodes:
+            if meets_control(node, self.flow):
+                self.role[node] = "condition"
+                met = self.flow.node_sources(node)
+                name = next(iter(sorted(s for s in met if s.startswith(OWN_COND))))
+                node.metadata_props[meta.CONDITION] = name
 
     def _ends(self) -> None:
         """From ``sample`` to the first Conv; from the last sum of branches to the output."""
@@ -156,7 +172,8 @@ class _Annotator:
                 self._set([node], "conv_in")
                 if node.op_type == "Conv":
                     break
-        last = self.flow.graph.outputs[0].producer()
+        outputs = self.flow.graph.outputs
+        last = outputs[0].producer() if len(outputs) == 1 else None
         while last is not None and sum(map(self.flow.is_image, last.inputs)) == 1:
             self._set([last], "conv_out")
             before = next(value for value in last.inputs if self.flow.is_image(value))
@@ -239,16 +256,20 @@ class _Annotator:
             if not sources:  # works on parameters alone: belongs to who uses it
                 users = self.flow.users(node)
                 self.role[node] = self.role.get(users[0], "block") if users else "block"
-            elif "encoder_hidden_states" in sources and not self.flow.is_image(
-                node.outputs[0]
-            ):
-                self.role[node] = "text"
-            elif any(s.startswith(EMBEDS) for s in sources) and not self.flow.is_image(
-                node.outputs[0]
-            ):
-                self.role[node] = "image_prompt"
             else:
-                self.role[node] = "block"
+                self.role[node] = self._outside(node) or "block"
+
+    def _outside(self, node: ir.Node) -> str:
+        """The role of what has not met the image yet."""
+        value = node.outputs[0]
+        sources = self.flow.sources(value)
+        if self.flow.is_image(value):
+            return ""
+        if "encoder_hidden_states" in sources:
+            return "text"
+        if any(source.startswith(EMBEDS) for source in sources):
+            return "image_prompt"
+        return "control_image" if is_control_image(value, self.flow) else ""
 
     def _widest(self, module: str) -> str:
         """The largest module around ``module`` that holds no resnet, skip or more."""

@@ -11,7 +11,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from exporter.conditions.controlnet import PREFIX, controlnet_specs, require_fit
+from exporter.conditions.controlnet import CLASS as CONTROLNET
+from exporter.conditions.controlnet import PREFIX, controlnet_specs, own_outputs, require_fit
 from exporter.errors import ConfigError, SourceError, UsageError
 from exporter.inputs import model_inputs, refuse_unfed, size_multiple
 from exporter.json_text import parse_json
@@ -23,7 +24,7 @@ from exporter.weights.hub import fetch
 from exporter.weights.joint import JointWeights
 from exporter.weights.single_file import open_single_file
 
-CLASSES = ("UNet2DConditionModel", "UNet2DModel")
+CLASSES = ("UNet2DConditionModel", "UNet2DModel", CONTROLNET)
 DEFAULT = "sd15"
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -207,7 +208,6 @@ def _class_of(raw: Mapping[str, Any], where: str) -> str:
         raise ConfigError(
             f"{where} has _class_name {found}",
             " or ".join(CLASSES),
-            "put it beside its UNet with --controlnet" if found == "ControlNetModel" else "",
         )
     refuse_unfed(found, raw)
     return str(found)
@@ -232,6 +232,7 @@ def _source(
         inputs=model_inputs(class_name, config, text_width),
         revision=revision,
         size_multiple=size_multiple(class_name, config),
+        outputs=own_outputs(config) if class_name == CONTROLNET else ("out_sample",),
     )
 
 

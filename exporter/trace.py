@@ -10,8 +10,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-from exporter.call import call, keep_in_fp32
-from exporter.conditions.controlnet import PREFIX
+from exporter.call import keep_in_fp32, outputs_of
+from exporter.conditions.controlnet import CLASS, is_net
 from exporter.conditions.ip_adapter import image_sizes
 from exporter.errors import GraphError
 from exporter.inputs import HINTS, with_halves
@@ -26,8 +26,9 @@ class _UNet(torch.nn.Module):
         super().__init__()
         self.traced, self.names = unet, names
 
-    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
-        return call(self.traced, dict(zip(self.names, tensors, strict=True)))
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
+        outputs = outputs_of(self.traced, dict(zip(self.names, tensors, strict=True)))
+        return outputs if len(outputs) > 1 else outputs[0]
 
 
 def trace(
@@ -55,9 +56,8 @@ def trace(
     unet = torch.nn.Module.to(build(), dtype)  # diffusers' own `to` warns on a bare cast
     for path in keep_fp32:
         keep_in_fp32(unet, path, dtype)
-    subject = Subject(
-        f"{source.class_name} of {source.name}", source.inputs, dtype, source.size_multiple
-    )
+    name = f"{source.class_name} of {source.name}"
+    subject = Subject(name, source.inputs, dtype, source.size_multiple, source.outputs)
     return trace_module(_UNet(unet, names), subject, _prepare)
 
 
@@ -155,20 +155,20 @@ def _fit_images(unet: torch.nn.Module) -> None:
     torch.export cannot know that an axis which it was told is free is eight times another; the
     marker that says so is gone when the graph is simple.
     """
-    for path, net in unet.named_children():
-        if path.startswith(PREFIX):
-            sizes: list[tuple[Any, ...]] = []
+    nets = {path: net for path, net in unet.named_children() if is_net(path)}
+    if type(unet).__name__ == CLASS:
+        nets[""] = unet
+    for net in nets.values():
+        sizes: list[tuple[Any, ...]] = []
 
-            def enter(_: Any, args: tuple[Any, ...], sizes: Any = sizes) -> None:
-                sizes[:] = [tuple(args[0].shape[2:])]
+        def enter(_: Any, args: tuple[Any, ...], sizes: Any = sizes) -> None:
+            sizes[:] = [tuple(args[0].shape[2:])]
 
-            def leave(
-                _: Any, __: Any, image: torch.Tensor, sizes: Any = sizes
-            ) -> torch.Tensor:
-                return sized(image, (*image.shape[:2], *sizes[0]))
+        def leave(_: Any, __: Any, image: torch.Tensor, sizes: Any = sizes) -> torch.Tensor:
+            return sized(image, (*image.shape[:2], *sizes[0]))
 
-            net.register_forward_pre_hook(enter)
-            net.get_submodule("controlnet_cond_embedding").register_forward_hook(leave)
+        net.register_forward_pre_hook(enter)
+        net.get_submodule("controlnet_cond_embedding").register_forward_hook(leave)
 
 
 def _rounded_up(dim: str) -> str:

@@ -141,7 +141,7 @@ class Source:
     Attributes:
         name: What the user asked for: a preset, a folder's name or a hub id.
         origin: How ``name`` was resolved; ``file`` is a single-file checkpoint.
-        class_name: ``UNet2DConditionModel`` or ``UNet2DModel``.
+        class_name: ``UNet2DConditionModel``, ``UNet2DModel`` or ``ControlNetModel``.
         config: The diffusers config, without private keys other than ``_class_name``.
         weights: The parameter values.
         inputs: Graph inputs in order.
@@ -151,6 +151,7 @@ class Source:
         fused: LoRAs that are baked into the weights, ``FILE=0.8`` each.
         controlnets: ControlNets in the same graph; ``weights`` and ``inputs`` have theirs.
         ip_adapters: IP-Adapters in the same graph; likewise.
+        outputs: Names of what it computes: a ControlNet has many.
         lora: Low-rank factors that a file takes besides, and their scale: inputs with a
             default (``exporter.conditions.lora``). Not traced: added to the graph.
     """
@@ -168,6 +169,7 @@ class Source:
     fused: tuple[str, ...] = ()
     controlnets: tuple[Net, ...] = ()
     ip_adapters: tuple[ImagePrompt, ...] = ()
+    outputs: tuple[str, ...] = ("out_sample",)
 
 
 @dataclass(frozen=True)

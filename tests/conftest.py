@@ -45,6 +45,7 @@ SLOW = (
             "clients",
             "export_cli",
             "fold",
+            "killed",
             "lower",
             "pipeline",
             "simplify",
@@ -55,7 +56,15 @@ SLOW = (
     ),
     *(
         f"exporter/{name}/"
-        for name in ("conditions", "parity", "precision", "profile", "sample", "sampler")
+        for name in (
+            "conditions",
+            "parity",
+            "precision",
+            "profile",
+            "sample",
+            "sampler",
+            "text_to_image",
+        )
     ),
 )
 """Files and folders of more than about ten CPU seconds; the rest takes a minute and a half."""

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from viewer.errors import TargetError
+from viewer.leftovers import sibling
 
 
 def write_whole(target: Path, content: bytes) -> None:
     """Writes a file complete or not at all; nothing half-written is left behind.
 
+    What a killed command left that was writing the same file is removed.
+
     Raises:
         TargetError: It cannot be written there.
     """
-    sibling = target.parent / f".unet-atlas.{os.getpid()}.tmp"
     try:
-        sibling.write_bytes(content)
-        sibling.replace(target)
+        with sibling(target) as temporary:
+            temporary.write_bytes(content)
+            temporary.replace(target)
     except OSError as error:
         raise TargetError(
             f"{target} cannot be written ({error.strerror})", do="choose another place"
         ) from error
-    finally:
-        sibling.unlink(missing_ok=True)
 
 
 def make_folder(folder: Path) -> None:

@@ -11,15 +11,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from exporter.conditions.residuals import MIDDLE, SKIPS
+from exporter.conditions.residuals import MIDDLE, SKIPS, controlnet_inputs
 from exporter.errors import UsageError
 from exporter.types import InputSpec, Net, Source
 
 if TYPE_CHECKING:
     import torch
 
+CLASS = "ControlNetModel"
 PREFIX = "controlnet_"
 COND, SCALE = "controlnet_cond_", "controlnet_scale_"
+
+OWN_COND, OWN_SCALE = "controlnet_cond", "conditioning_scale"
+"""Image and strength of a net that is exported by itself, as ``forward`` calls them."""
+
+OWN_SKIPS, OWN_MIDDLE = "down_block_res_samples", "mid_block_res_sample"
+"""What it makes: the first are numbered as the UNet's ``SKIPS`` are."""
 
 _SHARED = (
     "in_channels", "block_out_channels", "layers_per_block", "down_block_types",
@@ -27,6 +34,11 @@ _SHARED = (
     "class_embed_type",
 )  # fmt: skip
 """Settings in which a net is like the UNet that it was made from."""
+
+
+def is_net(path: str) -> bool:
+    """Whether a path is that of a net within a UNet, ``controlnet_0``."""
+    return path.startswith(PREFIX) and path.removeprefix(PREFIX).isdigit()
 
 
 def is_control(name: str) -> bool:
@@ -40,13 +52,33 @@ def controlnet_specs(nets: tuple[Net, ...]) -> tuple[InputSpec, ...]:
     The image is as much larger than the latents as the net's embedding makes it smaller: eight
     times in every published net.
     """
-    images = []
-    for index, net in enumerate(nets):
-        by = 2 ** (len(net.config["conditioning_embedding_out_channels"]) - 1)
-        times = "" if by == 1 else str(by)
-        channels = int(net.config["conditioning_channels"])
-        images.append(InputSpec(f"{COND}{index}", ("B", channels, f"{times}H", f"{times}W")))
+    images = [_image(f"{COND}{index}", net.config) for index, net in enumerate(nets)]
     return (*images, *(InputSpec(f"{SCALE}{index}", ()) for index in range(len(nets))))
+
+
+def own_specs(config: Mapping[str, Any]) -> tuple[InputSpec, InputSpec]:
+    """Image and strength of a net that is exported by itself."""
+    return _image(OWN_COND, config), InputSpec(OWN_SCALE, ())
+
+
+def own_outputs(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of its outputs: one for each skip of the UNet, and the middle's."""
+    count = len(controlnet_inputs(config)) - 1
+    return (*(f"{OWN_SKIPS}_{index}" for index in range(count)), OWN_MIDDLE)
+
+
+def own_call(net: Any, arguments: Mapping[str, Any]) -> tuple[torch.Tensor, ...]:
+    """Runs a net by itself; its results in the order of ``own_outputs``."""
+    rest = {name: value for name, value in arguments.items() if name != "sample"}
+    skips, middle = net(arguments["sample"], **rest, return_dict=False)
+    return (*skips, middle)
+
+
+def _image(name: str, config: Mapping[str, Any]) -> InputSpec:
+    by = 2 ** (len(config["conditioning_embedding_out_channels"]) - 1)
+    times = "" if by == 1 else str(by)
+    channels = int(config["conditioning_channels"])
+    return InputSpec(name, ("B", channels, f"{times}H", f"{times}W"))
 
 
 def require_fit(net: Net, source: Source) -> None:

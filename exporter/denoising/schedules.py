@@ -24,4 +24,4 @@ DDPM: Mapping[str, Any] = {
 
 def schedule_of(class_name: str) -> Mapping[str, Any]:
     """The noise schedule that a UNet of a diffusers class is trained with."""
-    return LATENT_DIFFUSION if class_name == "UNet2DConditionModel" else DDPM
+    return DDPM if class_name == "UNet2DModel" else LATENT_DIFFUSION

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from exporter.call import call, keep_in_fp32
+from exporter.call import keep_in_fp32, outputs_of
 from exporter.parity.cases import ParityCase
 from exporter.parity.precision import ComputeIn, HalfStorage
 from exporter.parity.subject import Subject
@@ -34,6 +34,7 @@ class Answer:
         truth: One precision higher: float64 for fp32, else ``reference``; None likewise.
         seconds: Wall time of the reference run.
         floor_seconds: Of the run in the other precision.
+        others: The same of the outputs behind the first, where there are several.
         loading: This case's share of the time that building and loading the UNet took.
     """
 
@@ -44,6 +45,7 @@ class Answer:
     seconds: float
     floor_seconds: float = 0.0
     loading: float = 0.0
+    others: tuple[Answer, ...] = ()
 
 
 @contextmanager
@@ -117,22 +119,30 @@ def _answer(
 ) -> Answer:
     inputs = subject.inputs(case)
     first, second = precisions(subject.dtype)
-    reference, seconds = _timed(unet, inputs, first)
+    references, seconds = _timed(unet, inputs, first)
     if not floor:
-        return Answer(case, reference, None, None, seconds)
-    other, more = _timed(unet, inputs, second)
-    native, truth = (reference, other) if subject.dtype == "fp32" else (other, reference)
-    return Answer(case, reference, native, truth, seconds, more)
+        one, *rest = (Answer(case, made, None, None, seconds) for made in references)
+        return replace(one, others=tuple(rest))
+    others, more = _timed(unet, inputs, second)
+    native, truth = (references, others) if subject.dtype == "fp32" else (others, references)
+    one, *rest = (
+        Answer(case, *parts, seconds, more)
+        for parts in zip(references, native, truth, strict=True)
+    )
+    return replace(one, others=tuple(rest))
 
 
 def _timed(
     unet: torch.nn.Module,
     inputs: Mapping[str, torch.Tensor],
     mode: AbstractContextManager[Any],
-) -> tuple[Array, float]:
+) -> tuple[tuple[Array, ...], float]:
     start = time.perf_counter()
     with mode:
-        output = call(unet, inputs)
-    if output.dtype not in (torch.float32, torch.float64):
-        output = output.float()
-    return output.cpu().numpy(), time.perf_counter() - start
+        outputs = outputs_of(unet, inputs)
+    return tuple(map(_array, outputs)), time.perf_counter() - start
+
+
+def _array(output: torch.Tensor) -> Array:
+    wide = output.dtype in (torch.float32, torch.float64)
+    return (output if wide else output.float()).cpu().numpy()

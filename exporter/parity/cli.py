@@ -64,6 +64,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> Outcome:
         contract = read_contract(arguments.file)
         source = contract.conditioned(_source(arguments, contract, display.progress))
         contract.require(source)
+        if arguments.trajectory and len(source.outputs) > 1:
+            raise UsageError(f"--trajectory with a {source.class_name}", "a UNet")
         cases, skipped = _cases(arguments, contract, source)
         dtype = arguments.dtype or contract.dtype
         subject = Subject(source, dtype, contract.keep_fp32, arguments.provider)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from exporter.conditions.controlnet import OWN_COND
 from exporter.conditions.ip_adapter import EMBEDS
 from exporter.types import Source
 
@@ -48,6 +49,9 @@ def conditions(source: Source) -> tuple[Condition, ...]:
         elif spec.name == "time_ids":
             parts = _IDS.get(int(width), (("sizes", 0, int(width)),))
             found += [Condition(name, spec.name, low, high) for name, low, high in parts]
+        elif spec.name.startswith(OWN_COND):
+            number = spec.name.removeprefix(OWN_COND).replace("_", " ")
+            found.append(Condition(f"control image{number}", spec.name))
         elif spec.name.startswith(EMBEDS):
             number = spec.name.removeprefix(EMBEDS)
             found.append(Condition(f"image prompt {number}", spec.name))

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from exporter.conditions.controlnet import COND, SCALE
+from exporter.conditions.controlnet import OWN_COND, OWN_SCALE, SCALE
 from exporter.conditions.ip_adapter import SCALE as STRENGTH
 from exporter.conditions.ip_adapter import image_sizes
 from exporter.conditions.lora import is_lora
@@ -80,9 +80,11 @@ def _make(
         classes = int(source.config.get("num_class_embeds") or 1)
         first = torch.randint(0, classes, (1,), generator=random)
         return (first + torch.arange(shape[0])) % classes
-    if spec.name.startswith(COND):  # an image; edges and depth maps have values from 0 to 1
+    if spec.name.startswith(
+        OWN_COND
+    ):  # an image; edges and depth maps have values from 0 to 1
         return torch.rand(shape, generator=random)
-    if spec.name.startswith((SCALE, STRENGTH)):
+    if spec.name.startswith((SCALE, OWN_SCALE, STRENGTH)):
         return 0.5 + torch.rand(shape, generator=random)
     # text_embeds and an image's embedding, projections, are about unit normal; a residual is
     # made as large as the skip

@@ -126,7 +126,25 @@ def _run(
     except ParityError as error:
         return CaseResult(answer.case, tolerance, None, None, str(error), answer.seconds)
     seconds = time.perf_counter() - start
-    ours = outputs[OUTPUT] if OUTPUT in outputs else next(iter(outputs.values()))
+    names = subject.source.outputs
+    if len(names) > 1 and list(outputs) != list(names):
+        failure = f"outputs {', '.join(outputs)}, expected {', '.join(names)}"
+        return CaseResult(answer.case, tolerance, None, None, failure, answer.seconds, seconds)
+    if len(names) == 1:
+        ours = outputs[OUTPUT] if OUTPUT in outputs else next(iter(outputs.values()))
+        return _judged(ours, subject, answer, tolerance, seconds)
+    every = zip(names, (answer, *answer.others), strict=True)
+    found = [
+        replace(_judged(outputs[name], subject, one, tolerance, seconds), output=name)
+        for name, one in every
+    ]
+    return max(found, key=lambda result: result.severity)
+
+
+def _judged(
+    ours: Array, subject: Subject, answer: Answer, tolerance: Tolerance, seconds: float
+) -> CaseResult:
+    """One output against what PyTorch said of it."""
     if ours.shape != answer.reference.shape:
         failure = f"output of shape {ours.shape}, PyTorch's is {answer.reference.shape}"
         return CaseResult(answer.case, tolerance, None, None, failure, answer.seconds, seconds)

@@ -30,6 +30,7 @@ class CaseResult:
         torch_seconds: PyTorch's wall time in the file's dtype.
         ort_seconds: ONNX Runtime's wall time, its first run at this shape.
         differences: What each condition changes, where the case contrasts them.
+        output: The worst one, where there are several.
     """
 
     case: ParityCase
@@ -40,6 +41,7 @@ class CaseResult:
     torch_seconds: float = 0.0
     ort_seconds: float = 0.0
     differences: tuple[Difference, ...] = ()
+    output: str = ""
 
     @property
     def name(self) -> str:
@@ -72,6 +74,7 @@ class CaseResult:
             share = f"{self.errors.nonfinite} of {self.errors.elements}"
             return f"failed: {share} elements are NaN or infinite"
         word = "passed" if self.passed else "failed"
+        word += f" at {self.output}" if self.output and not self.passed else ""
         parts = [f"{self.errors.tolerance_use:.2g}x the tolerance"]
         if self.floor is not None:
             parts.insert(0, f"{self.floor.ratio:.2g}x the noise floor")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from exporter import metadata as meta
-from exporter.conditions.controlnet import PREFIX
+from exporter.conditions.controlnet import is_net
 from exporter.paths import is_inside
 
 
@@ -30,7 +30,7 @@ class SharedNets(ir.passes.InPlacePass):
         for node in reversed(list(model.graph)):
             path = node.metadata_props.get(meta.MODULE, "")
             net, _, own = path.partition(".")
-            if not net.startswith(PREFIX) or own not in self.classes or not own:
+            if not is_net(net) or own not in self.classes or not own:
                 continue
             users = [use.node for value in node.outputs for use in value.uses()]
             paths = [user.metadata_props.get(meta.MODULE, net) for user in users]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import onnx
 import onnxruntime
 
 from exporter.errors import ParityError, UsageError
+from exporter.leftovers import scratch
 from exporter.runtime.inlined import Inlined
 from exporter.runtime.providers import EXECUTION_PROVIDERS, Obtained, silent
 
@@ -80,9 +80,8 @@ def measure(
         UsageError: The file cannot be loaded, or has an axis that ``sizes`` lacks.
         ParityError: ONNX Runtime cannot run it on these sizes.
     """
-    with tempfile.TemporaryDirectory(prefix=".profile-", dir=inlined.folder) as folder:
-        scratch = Path(folder)
-        session = _open(inlined, scratch, provider)
+    with scratch(inlined.folder / "profile") as place:
+        session = _open(inlined, place, provider)
         feeds = {spec.name: _feed(spec, sizes) for spec in session.get_inputs()}
         try:
             for _ in range(runs + 1):
@@ -91,16 +90,16 @@ def measure(
             text = " ".join(str(error).split())
             raise ParityError(f"ONNX Runtime cannot run the graph: {text[:400]}") from error
         events = json.loads(Path(session.end_profiling()).read_text())
-        optimised = onnx.load(scratch / "optimised.onnx", load_external_data=False)
+        optimised = onnx.load(place / "optimised.onnx", load_external_data=False)
     return _read(events, optimised.graph, runs)
 
 
-def _open(inlined: Inlined, scratch: Path, provider: Obtained) -> Any:
+def _open(inlined: Inlined, place: Path, provider: Obtained) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.enable_profiling = True
-    options.profile_file_prefix = str(scratch / "profile")
-    options.optimized_model_filepath = str(scratch / "optimised.onnx")
+    options.profile_file_prefix = str(place / "profile")
+    options.optimized_model_filepath = str(place / "optimised.onnx")
     for key, value in (
         ("session.model_external_initializers_file_folder_path", str(inlined.folder)),
         ("session.optimized_model_external_initializers_file_name", "optimised.data"),

@@ -13,9 +13,15 @@ from exporter.reading.modules import module_of
 from exporter.reading.skips import Skip
 from exporter.values import dims
 
+_ENDS = ("conv_in", "conv_out", "control_image", "zero_convolution")
+
 
 def write_sides(
-    flow: Flow, skips: Sequence[Skip], role: Mapping[ir.Node, str], beside: Set[ir.Node]
+    flow: Flow,
+    skips: Sequence[Skip],
+    role: Mapping[ir.Node, str],
+    beside: Set[ir.Node],
+    taps: Sequence[ir.Value] = (),
 ) -> None:
     """Down: computed on the way to a skip's source. Up: computed from a sink.
 
@@ -24,8 +30,9 @@ def write_sides(
         skips: Its skip connections; without any, there is no U and no node has a side.
         role: Role of every node.
         beside: Nodes of ControlNets, which stand beside the U.
+        taps: Of a ControlNet by itself: what its convolutions read on the way down.
     """
-    before: set[ir.Node] = set()
+    before = set[ir.Node]().union(*(flow.ancestors(value) for value in taps))
     for skip in skips:
         before |= {skip.source} | flow.ancestors(skip.value)
     after: set[ir.Node] = set()
@@ -33,14 +40,14 @@ def write_sides(
         after |= {skip.sink} | flow.descendants(skip.sink.outputs[0])
     side: dict[ir.Node, str | None] = {}
     for node in reversed(flow.nodes):
-        if role[node] in ("conv_in", "conv_out") or node in beside:
+        if role[node] in _ENDS or node in beside:
             side[node] = None
         elif flow.is_image(node.outputs[0]):
             side[node] = "up" if node in after else "down" if node in before else "mid"
         else:  # vectors, text and parameters: where they are used, if in one place
             sides = {side[user] for user in flow.users(node)}
             side[node] = sides.pop() if len(sides) == 1 else None
-        if side[node] is not None and skips:
+        if side[node] is not None and (skips or taps):
             node.metadata_props[meta.SIDE] = side[node] or ""
 
 

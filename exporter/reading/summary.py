@@ -23,6 +23,7 @@ NAMES: Mapping[str, str] = {
     "self_attention": "SelfAttention",
     "joint_attention": "JointAttention",
     "image_prompt": "ImagePrompt",
+    "control_image": "ControlImage",
     "resnet": "Resnet",
     "feed_forward": "FeedForward",
     "transformer": "Transformer",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter import metadata as meta
+from exporter.conditions.controlnet import CLASS as CONTROLNET
 from exporter.errors import UsageError
 from exporter.json_text import json_object
 from exporter.runtime.loading import load_graph
@@ -91,6 +92,12 @@ def read_model(path: Path) -> Model:
             f"{path.name} carries no atlas annotations",
             "a file written by python -m exporter",
             "export it again",
+        )
+    if props.get(meta.PREFIX + "model.class") == CONTROLNET:
+        raise UsageError(
+            f"{path.name} is a ControlNet by itself",
+            "a UNet's file",
+            "export its UNet with --controlnet",
         )
     multiple = props.get(meta.PREFIX + "size_multiple", "1")
     if not (multiple.isascii() and multiple.isdecimal() and 0 < len(multiple) < 4):

@@ -141,7 +141,12 @@ def _experiment_options(parser: argparse.ArgumentParser) -> None:
     for option, read, form, told in (
         ("--without", wish.without, "KIND:PLACE[@A-B]", "switched off, e.g. skip:3"),
         ("--scale", wish.scaled, "KIND:PLACE=F[@A-B]", "multiplied by F"),
-        ("--mask-token", wish.masked, "WORD[@A-B]", "a word that no cross-attention sees"),
+        (
+            "--mask-token",
+            wish.masked,
+            "WORD[/MODULE[#HEAD]][@A-B]",
+            "a word that no cross-attention sees, or none of a module, or a head of it",
+        ),
         ("--swap-tokens", wish.swapped, "A,B[@A-B]", "two words that change places"),
         ("--freeu", wish.freeu, "S1,S2,B1,B2[@A-B]", "FreeU's factors, as in diffusers"),
     ):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """``--sampler`` and what goes with it."""
     group = parser.add_argument_group("the sampling stage (docs/SAMPLING.md)")
+    parser.set_defaults(trained_in=None)
     group.add_argument(
         "--sampler",
         metavar="NAME",
@@ -64,7 +65,13 @@ def guard(arguments: argparse.Namespace) -> None:
     """
     if not arguments.sampler:
         return
-    from exporter.sampler.plan import beside, choose_family, find_config, guard_sampler
+    from exporter.sampler.plan import (
+        beside,
+        choose_family,
+        find_config,
+        guard_sampler,
+        require_prediction,
+    )
 
     if arguments.from_file:
         guard_sampler(arguments.output, arguments.from_file)
@@ -73,8 +80,11 @@ def guard(arguments: argparse.Namespace) -> None:
 
     model = Path(arguments.model)
     if arguments.scheduler is None and model.exists() and find_config(model):
-        arguments.scheduler = model
-    config = find_config(arguments.scheduler) if arguments.scheduler else {}
+        arguments.trained_in = model
+    folder = arguments.scheduler or arguments.trained_in
+    config = find_config(folder) if folder else {}
+    if arguments.scheduler and arguments.prediction:
+        require_prediction(config, arguments.prediction, arguments.scheduler)
     choose_family(arguments.sampler, "UNet2DConditionModel", config)
 
 
@@ -93,6 +103,7 @@ def sample(
             unet=unet,
             sampler=arguments.sampler,
             scheduler=arguments.scheduler,
+            pipeline=arguments.trained_in,
             keep_steps=arguments.keep_steps,
             check=arguments.check,
             provider=arguments.provider,
@@ -106,16 +117,10 @@ def sample(
 
 def _line(report: SamplerReport) -> str:
     """The sampling stage that was written: its size, verdict and time."""
-    top, inside = report.nodes
     proof = report.proof
-    verdict = "[yellow]not checked[/]"
-    if proof is not None:
-        worst = proof.worst
-        verdict = (
-            f"[green]passed[/] {len(proof.drifts)} runs on {proof.provider}; "
-            f"worst {worst.case.name}: {worst.ratio:.2g} noise floors"
-        )
+    verdict = f"[green]passed[/] {proof.words('runs')}" if proof else "[yellow]not checked[/]"
     return (
-        f"{escape(report.target.name)}: {report.scheduler}, {top} nodes and {inside} in the "
-        f"loop, {in_bytes(report.nbytes)}; {verdict}; {report.seconds:.1f} s"
+        f"{escape(report.target.name)}: {report.scheduler}, {report.nodes} nodes and "
+        f"{report.looped} in the loop, {in_bytes(report.nbytes)}; {verdict}; "
+        f"{report.seconds:.1f} s"
     )

@@ -19,7 +19,7 @@ from exporter.denoising.schedulers import advance
 from exporter.parity.metrics import compare
 from exporter.runtime.session import open_session
 from exporter.sampler.plan import SamplerPlan
-from exporter.sampler.proof import Case, Setup, make_setup
+from exporter.sampler.setup import Case, Setup, make_setup
 
 CLOSE = 2e-6
 """Relative difference of one part alone: a few roundings of float32."""

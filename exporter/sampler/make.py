@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from exporter import metadata as meta
+from exporter.architecture import Run
 from exporter.disk import replacing
 from exporter.errors import ParityError
 from exporter.files import validate
@@ -16,48 +16,24 @@ from exporter.sampler.embed import load, relink
 from exporter.sampler.locate import locate
 from exporter.sampler.loop import sampling_graph
 from exporter.sampler.plan import SamplerPlan, SamplerRequest, make_plan
-from exporter.sampler.proof import SamplerProof, prove
-from exporter.types import OnProgress, Progress, StageRecord, quiet
+from exporter.sampler.proof import Drift, prove
+from exporter.sampler.verdict import Proof, Report
+from exporter.types import OnProgress, quiet
 
 
-@dataclass(frozen=True)
-class SamplerReport:
+@dataclass(frozen=True, kw_only=True)
+class SamplerReport(Report):
     """What was written.
 
     Attributes:
-        target: The file.
-        scheduler: diffusers' class.
-        nodes: At top level and in the loop's body.
-        functions: Local functions, the UNet's own included.
-        nbytes: Size of the file.
-        proof: The check; None when it was skipped.
-        stages: Time of each.
+        looped: Nodes in the loop's body.
     """
 
-    target: Path
-    scheduler: str
-    nodes: tuple[int, int]
-    functions: int
-    nbytes: int
-    proof: SamplerProof | None
-    stages: tuple[StageRecord, ...]
-
-    @property
-    def seconds(self) -> float:
-        """Wall time in all."""
-        return sum(stage.seconds for stage in self.stages)
+    looped: int
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return {
-            "target": str(self.target),
-            "scheduler": self.scheduler,
-            "nodes": list(self.nodes),
-            "functions": self.functions,
-            "bytes": self.nbytes,
-            "parity": self.proof.to_metadata() if self.proof else None,
-            "stages": [asdict(stage) for stage in self.stages],
-        }
+        return {**super().to_json(), "nodes": [self.nodes, self.looped]}
 
 
 def make_sampler(request: SamplerRequest, on_progress: OnProgress = quiet) -> SamplerReport:
@@ -66,47 +42,36 @@ def make_sampler(request: SamplerRequest, on_progress: OnProgress = quiet) -> Sa
     Raises:
         AtlasError: Anything told in one line; the target is as it was before.
     """
-    clock = _Clock(on_progress)
-    plan = make_plan(request)
-    clock("plan")
-    model = sampling_graph(load(request.unet), plan.family, keep_steps=request.keep_steps)
-    relink(model, request.target.absolute().parent)
-    model.graph.doc_string = _doc(plan)
-    clock("build")
+    run = Run(on_progress)
+    with run.stage("plan"):
+        plan = make_plan(request)
+    with run.stage("build"):
+        model = sampling_graph(load(request.unet), plan.family, keep_steps=request.keep_steps)
+        relink(model, request.target.absolute().parent)
+        model.graph.doc_string = _doc(plan)
     proof = None
     with replacing(request.target) as temporary:
-        write(model, temporary, _facts(plan))
-        validate(temporary)
-        clock("write")
+        with run.stage("write"):
+            write(model, temporary, _facts(plan))
+            validate(temporary)
         if request.check:
-            proof = prove(temporary, plan, on_progress=on_progress)
-            if not proof.passed:
-                raise _failed(temporary, plan, proof)
-            write(model, temporary, {"sampler.parity": proof.to_metadata()})
-            clock("prove")
+            with run.stage("prove"):
+                proof = prove(temporary, plan, on_progress=on_progress)
+                if not proof.passed:
+                    raise _failed(temporary, plan, proof)
+                write(model, temporary, {"sampler.parity": proof.to_metadata()})
         nbytes = temporary.stat().st_size
     loop = next(node for node in model.graph if node.op_type == "Loop")
     return SamplerReport(
         target=request.target,
         scheduler=type(plan.family.scheduler).__name__,
-        nodes=(model.graph.num_nodes(), loop.attributes["body"].as_graph().num_nodes()),
+        nodes=model.graph.num_nodes(),
+        looped=loop.attributes["body"].as_graph().num_nodes(),
         functions=len(model.functions),
         nbytes=nbytes,
         proof=proof,
-        stages=tuple(clock.records),
+        stages=tuple(run.records),
     )
-
-
-class _Clock:
-    def __init__(self, on_progress: OnProgress) -> None:
-        self._tell, self._last = on_progress, time.perf_counter()
-        self.records: list[StageRecord] = []
-
-    def __call__(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.records.append(StageRecord(stage, now - self._last))
-        self._last = now
-        self._tell(Progress(stage, record=self.records[-1]))
 
 
 def _facts(plan: SamplerPlan) -> dict[str, Any]:
@@ -130,7 +95,7 @@ def _doc(plan: SamplerPlan) -> str:
     )
 
 
-def _failed(path: Path, plan: SamplerPlan, proof: SamplerProof) -> ParityError:
+def _failed(path: Path, plan: SamplerPlan, proof: Proof[Drift]) -> ParityError:
     worst = proof.worst
     where = locate(path, plan, worst.case)
     return ParityError(

@@ -36,7 +36,8 @@ class SamplerRequest:
         sampler: A short name (``ddim``), a diffusers class, or a folder with
             ``scheduler_config.json``.
         scheduler: Folder whose ``scheduler_config.json`` says what the model was trained with;
-            None to look beside the weights.
+            None to ask ``pipeline``, then to look beside the weights.
+        pipeline: Folder of the pipeline that the UNet comes from.
         keep_steps: Also give out the latents after every step.
         check: Prove it.
         provider: Where ONNX Runtime runs.
@@ -46,6 +47,7 @@ class SamplerRequest:
     unet: Path
     sampler: str
     scheduler: Path | None = None
+    pipeline: Path | None = None
     keep_steps: bool = False
     check: bool = True
     provider: Provider = "auto"
@@ -141,15 +143,38 @@ def make_plan(request: SamplerRequest) -> SamplerPlan:
             f"nothing but {', '.join(KNOWN)}, which stay the same over the steps",
         )
     class_name = contract.metadata.get(meta.PREFIX + "model.class", "UNet2DConditionModel")
-    config = find_config(request.scheduler) if request.scheduler else _beside_weights(request)
+    folder = request.scheduler or request.pipeline
+    config = find_config(folder) if folder else _beside_weights(request)
     if request.scheduler and not config:
         raise UsageError(
             f"--scheduler {request.scheduler}", "a folder with scheduler_config.json"
         )
     if said := contract.metadata.get(meta.PREFIX + "prediction"):
+        if request.scheduler:
+            require_prediction(config, said, request.scheduler)
         config = {**config, "prediction_type": said}
     family = choose_family(request.sampler, class_name, config)
     return SamplerPlan(request, contract, family, _channels(request.unet, contract))
+
+
+def require_prediction(config: Mapping[str, Any], said: str, folder: Path) -> None:
+    """Refuses a scheduler's folder, named for this UNet, that contradicts it.
+
+    Args:
+        config: The folder's.
+        said: What the UNet predicts by ``--prediction``, in its file from then on.
+        folder: Of ``--scheduler``.
+
+    Raises:
+        ConfigError: Its ``prediction_type`` is another.
+    """
+    told = config.get("prediction_type", said)
+    if told != said:
+        raise ConfigError(
+            f"{folder} has prediction_type {told}",
+            f"{said}, which the UNet predicts by --prediction",
+            "change one of both",
+        )
 
 
 def guard_sampler(target: Path, unet: Path) -> None:

@@ -95,13 +95,9 @@ def picture(arguments: argparse.Namespace, console: Console) -> int:
 def _line(report: PictureReport) -> str:
     """The file that was written: its size, verdict and time."""
     proof = report.proof
-    verdict = "[yellow]not checked[/]"
-    if proof is not None:
-        worst = proof.worst
-        verdict = (
-            f"[green]passed[/] {len(proof.differences)} images on {proof.provider}; "
-            f"worst {worst.case.name}: {worst.ratio:.2g} noise floors"
-        )
+    verdict = (
+        f"[green]passed[/] {proof.words('images')}" if proof else "[yellow]not checked[/]"
+    )
     weights = "linked" if report.weights["mode"] == "link" else "copied beside it"
     return (
         f"{escape(report.target.name)}: {report.pipeline} with {report.scheduler}, "

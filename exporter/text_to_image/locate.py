@@ -16,7 +16,7 @@ import torch
 
 from exporter.parity.metrics import measure_floor
 from exporter.runtime.session import Array, open_session
-from exporter.sampler.proof import FLOOR_FACTOR, ROUNDINGS
+from exporter.sampler.verdict import FLOOR_FACTOR, ROUNDINGS
 from exporter.text_to_image.join import SAMPLER
 from exporter.text_to_image.plan import PicturePlan
 from exporter.text_to_image.proof import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,12 @@ from exporter.files import validate, versions
 from exporter.fold import fold
 from exporter.guards import guard_weights
 from exporter.publish import Draft, drafted, write
+from exporter.sampler.verdict import Proof, Report
 from exporter.text_to_image.graph import PartGraph, build_part, fold_part
 from exporter.text_to_image.join import picture_graph
 from exporter.text_to_image.locate import locate
 from exporter.text_to_image.plan import PicturePlan, PictureRequest, make_plan
-from exporter.text_to_image.proof import PictureProof, prove
+from exporter.text_to_image.proof import Difference, prove
 from exporter.text_to_image.store import Joined, attach_as
 from exporter.types import OnProgress, StageRecord, TensorSpec, quiet
 from exporter.weights.store import copy_weights, digest, link_weights
@@ -31,50 +32,22 @@ from exporter.weights.store import copy_weights, digest, link_weights
 UNET = "unet"
 
 
-@dataclass(frozen=True)
-class PictureReport:
+@dataclass(frozen=True, kw_only=True)
+class PictureReport(Report):
     """What was written.
 
     Attributes:
-        target: The file.
         pipeline: diffusers' class.
-        scheduler: diffusers' class.
-        nodes: At top level.
-        functions: Local functions.
         weights: As in ``atlas.weights``.
-        nbytes: Size of the file.
-        proof: The check; None when it was skipped.
-        stages: Time of each.
     """
 
-    target: Path
     pipeline: str
-    scheduler: str
-    nodes: int
-    functions: int
     weights: Mapping[str, Any]
-    nbytes: int
-    proof: PictureProof | None
-    stages: tuple[StageRecord, ...]
-
-    @property
-    def seconds(self) -> float:
-        """Wall time in all."""
-        return sum(stage.seconds for stage in self.stages)
 
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
-        return {
-            "target": str(self.target),
-            "pipeline": self.pipeline,
-            "scheduler": self.scheduler,
-            "nodes": self.nodes,
-            "functions": self.functions,
-            "weights": dict(self.weights),
-            "bytes": self.nbytes,
-            "parity": self.proof.to_metadata() if self.proof else None,
-            "stages": [asdict(stage) for stage in self.stages],
-        }
+        own = {"pipeline": self.pipeline, "weights": dict(self.weights)}
+        return {**super().to_json(), **own}
 
 
 @dataclass(frozen=True)
@@ -263,7 +236,7 @@ def _facts(
     }
 
 
-def _failed(path: Path, plan: PicturePlan, proof: PictureProof) -> ParityError:
+def _failed(path: Path, plan: PicturePlan, proof: Proof[Difference]) -> ParityError:
     worst = proof.worst
     return ParityError(
         f"the image differs from {plan.layout.kind}'s at {worst.case.name} by "

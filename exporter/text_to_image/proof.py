@@ -7,7 +7,7 @@ precision.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from exporter.denoising.schedulers import load_scheduler
 from exporter.digest import digests
 from exporter.parity.metrics import Floor, measure_floor
 from exporter.runtime.session import Array, open_session
-from exporter.sampler.proof import FLOOR_FACTOR, ROUNDINGS
+from exporter.sampler.verdict import ROUNDINGS, Proof
 from exporter.text_to_image.decoder import factor
 from exporter.text_to_image.part import Part
 from exporter.text_to_image.plan import PicturePlan
@@ -86,53 +86,9 @@ class Difference:
         """Noise floors between the file's image and the truth."""
         return float("inf") if self.floor is None else self.floor.ratio
 
-    @property
-    def passed(self) -> bool:
-        """Whether that is no more than the pipeline itself loses, thrice."""
-        return self.ratio <= FLOOR_FACTOR
-
-
-@dataclass(frozen=True)
-class PictureProof:
-    """All images.
-
-    Attributes:
-        differences: One for each case.
-        provider: Where ONNX Runtime ran.
-        digest: What ties the verdict to the file: of its graph and its weights' headers.
-    """
-
-    differences: tuple[Difference, ...]
-    provider: str
-    digest: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def passed(self) -> bool:
-        """Whether all are the pipeline's."""
-        return all(one.passed for one in self.differences)
-
-    @property
-    def worst(self) -> Difference:
-        """The one furthest from it."""
-        return max(self.differences, key=lambda one: one.ratio)
-
-    def to_metadata(self) -> dict[str, Any]:
-        """As ``atlas.text_to_image.parity``."""
-        return {
-            "verdict": "passed" if self.passed else "failed",
-            "digest": dict(self.digest),
-            "provider": self.provider,
-            "floor_factor": FLOOR_FACTOR,
-            "cases": [
-                {
-                    "name": one.case.name,
-                    **asdict(one.case),
-                    "max_abs": one.max_abs,
-                    "ratio": one.ratio,
-                }
-                for one in self.differences
-            ],
-        }
+    def figures(self) -> dict[str, Any]:
+        """The largest difference."""
+        return {"max_abs": self.max_abs}
 
 
 @dataclass(frozen=True)
@@ -176,7 +132,7 @@ def prove(
     plan: PicturePlan,
     cases: Sequence[Case] = CASES,
     on_progress: OnProgress = quiet,
-) -> PictureProof:
+) -> Proof[Difference]:
     """Makes every image three times: in higher precision, in the file's, and with the file.
 
     Args:
@@ -205,7 +161,7 @@ def prove(
         ours = session.run(setup.feeds)["image"]
         found.append(_difference(plan, setup.case, ours, native, truth))
         count()
-    return PictureProof(tuple(found), session.provider, digests(path))
+    return Proof(tuple(found), session.provider, digests(path))
 
 
 def precisions(dtype: torch.dtype) -> tuple[torch.dtype, torch.dtype]:

@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rounds: Rounds = {mode: [] for mode in MODES}
     try:
         with tempfile.TemporaryDirectory(prefix="sampler-", dir=cache) as scratch:
-            unet, sampler = _files(arguments.subject, Path(scratch))
+            unet, sampler = sampler_files(arguments.subject, Path(scratch))
             for number in range(arguments.runs):
                 for mode in MODES:
                     took = run_worker(
@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _files(subject: str, folder: Path) -> tuple[Path, Path]:
+def sampler_files(subject: str, folder: Path) -> tuple[Path, Path]:
     """The UNet's file and its sampler's, unchecked."""
     unet = folder / "unet.onnx"
     command = [

@@ -12,11 +12,11 @@ import diffusers
 import torch
 import transformers
 
+from shapes_tools.folder import SHIPPED
 from shapes_tools.measure import measure
 from shapes_tools.scenes import Scene, scenes
 from shapes_tools.train import RECIPE
 
-SHIPPED = Path(__file__).parents[2] / "exporter" / "presets" / "shapes"
 FIGURES = "figures.json"
 _SEED = 2  # of the captions and of the noise: neither is training's
 

@@ -9,6 +9,8 @@ from typing import Any
 import diffusers
 import torch
 
+SHIPPED = Path(__file__).parents[2] / "exporter" / "presets" / "shapes"
+
 _CLASSES = {
     "unet": ("diffusers", "UNet2DConditionModel"),
     "text_encoder": ("transformers", "CLIPTextModel"),

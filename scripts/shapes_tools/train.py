@@ -18,7 +18,8 @@ from shapes_tools.autoencoder import Report, sharpen, train_autoencoder
 from shapes_tools.captions import teach_captions
 from shapes_tools.data import Pool, make_pool
 from shapes_tools.denoiser import Training, sample
-from shapes_tools.folder import save_pipeline
+from shapes_tools.folder import SHIPPED, save_pipeline
+from shapes_tools.reconstruction import reconstruct
 from shapes_tools.rule import judge
 from shapes_tools.scenes import Scene, scenes
 from shapes_tools.text import encode, make_tokenizer
@@ -27,6 +28,7 @@ RECIPE = Path(__file__).with_name("recipe.json")
 _SAVED_EVERY = 250  # steps
 _SHOWN_EVERY = 1000  # steps
 _SHOWN = 64  # captions
+_RECONSTRUCTED = 500  # scenes
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -36,14 +38,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--work", type=Path, default=Path("runs/shapes"), help="for resuming")
     parser.add_argument("--out", type=Path, default=Path("runs/shapes/pipeline"))
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument(
+        "--autoencoder",
+        action="store_true",
+        help="train the autoencoder alone, and compare it with the shipped one",
+    )
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     recipe = json.loads(options.recipe.read_text())
     options.work.mkdir(parents=True, exist_ok=True)
+    if options.autoencoder:
+        _compare(recipe, options.work)
+    else:
+        _everything(recipe, options.work, options.out)
+
+
+def _everything(recipe: dict[str, Any], work: Path, out: Path) -> None:
     tokenizer = make_tokenizer()
     scheduler = diffusers.DDIMScheduler(**recipe["scheduler"])
-    vae = _autoencoder(recipe, options.work / "vae")
-    pool = _pool(recipe, vae, tokenizer, options.work / "pool.pt")
+    vae = _autoencoder(recipe, work / "vae")
+    pool = _pool(recipe, vae, tokenizer, work / "pool.pt")
     training = Training(recipe["denoiser"], tokenizer, scheduler, recipe["seed"])
     pipeline = SimpleNamespace(
         unet=training.averaged["unet"],
@@ -52,10 +66,10 @@ def main(arguments: list[str] | None = None) -> None:
         vae=vae,
         scheduler=scheduler,
     )
-    _train(training, pool, pipeline, recipe, options.work)
-    pipeline.vae = _sharpened(recipe, options.work)
-    save_pipeline(pipeline, options.out)
-    _say(f"written: {options.out}")
+    _train(training, pool, pipeline, recipe, work)
+    pipeline.vae = _sharpened(recipe, work)
+    save_pipeline(pipeline, out)
+    _say(f"written: {out}")
 
 
 def _autoencoder(recipe: dict[str, Any], folder: Path) -> Any:
@@ -65,6 +79,18 @@ def _autoencoder(recipe: dict[str, Any], folder: Path) -> Any:
         )
         vae.save_pretrained(folder)
     return _load_vae(folder)
+
+
+def _compare(recipe: dict[str, Any], work: Path) -> None:
+    """The recipe's autoencoder and the shipped one, on scenes that neither has seen."""
+    _autoencoder(recipe, work / "vae")
+    shown = scenes(recipe["seed"] + 2, _RECONSTRUCTED, held_out=True)
+    for name, vae in (("recipe", _sharpened(recipe, work)), ("shipped", _shipped())):
+        _say(f"{name}: {reconstruct(vae, shown)}")
+
+
+def _shipped() -> Any:
+    return _load_vae(SHIPPED / "vae").float()
 
 
 def _sharpened(recipe: dict[str, Any], work: Path) -> Any:

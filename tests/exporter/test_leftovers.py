@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from exporter import disk
+from exporter import cache, disk
 from exporter.disk import replacing, synced, write_text
 from exporter.errors import TargetError
-from exporter.leftovers import SUFFIX, remove_stale
+from exporter.leftovers import SUFFIX, remove_stale, scratch
 from exporter.publish import drafted
 from exporter.sample.recording import Recording
 
@@ -32,7 +32,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
     code = (
         "import sys, time, pathlib; from exporter.disk import replacing\n"
         "with replacing(pathlib.Path(sys.argv[1])) as temporary:\n"
-        "    temporary.write_text('half'); print('here', flush=True); time.sleep(600)"
+        "    temporary.write_text('half'); print('here', flush=True); time.sleep(30)"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code, str(target)], stdout=subprocess.PIPE
@@ -74,6 +74,69 @@ def test_a_killed_recording_goes_too(tmp_path):
         assert remove_stale(target) == []
         growing.put("latents", 0, [0.0] * 4)
     assert names(tmp_path) == ["run.safetensors"]
+
+
+EXPORT = """
+import os, pathlib, signal, sys
+from exporter.publish import drafted
+target, left, copy = pathlib.Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "copy"
+
+def last(function):
+    def call(*given, **how):
+        global left
+        left -= 1
+        if left < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*given, **how)
+    return call
+
+with drafted(target, copy=copy, variant=True) as stage:
+    stage.onnx.write_text("new")
+    stage.variant.write_text("new")
+    if copy:
+        stage.weights.write_text("new")
+    pathlib.Path.replace, os.link = last(pathlib.Path.replace), last(os.link)
+    stage.publish()
+"""
+
+
+@pytest.mark.parametrize("copy", ["copy", "link"])
+def test_killed_between_two_renames(copy, tmp_path):
+    """Every file is whole at every moment, and the next export finds all old or all new."""
+    target = tmp_path / "unet.onnx"
+    files = ["unet.onnx", "unet.ort.onnx", *(["unet.safetensors"] if copy == "copy" else [])]
+    for calls in range(9):
+        for name in files:
+            (tmp_path / name).write_text("old")
+        command = [sys.executable, "-c", EXPORT, str(target), str(calls), copy]
+        code = subprocess.run(command, check=False).returncode
+        assert code in (0, -signal.SIGKILL)
+        assert {(tmp_path / name).read_text() for name in files} <= {"old", "new"}
+        remove_stale(target)
+        assert names(tmp_path) == files
+        (found,) = {(tmp_path / name).read_text() for name in files}
+        assert found == ("new" if code == 0 else "old")
+        if code == 0:
+            break
+    assert calls == 2 * len(files) - 1
+
+
+def test_scratch_of_a_killed_command_is_removed_by_the_next(tmp_path):
+    (stale := tmp_path / f".profile-abc_1234{SUFFIX}").mkdir()
+    (stale / "optimised.data").write_bytes(bytes(100))
+    with scratch(tmp_path / "profile") as place:
+        assert names(tmp_path) == [place.name]
+    assert names(tmp_path) == []
+
+
+def test_a_killed_writers_cache_entry_goes_with_any_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNET_ATLAS_CACHE", str(tmp_path))
+    (tmp_path / f".long-gone.graph-123{SUFFIX}").touch()
+    with replacing(tmp_path / "growing") as growing:
+        cache.save("entry", b"content")
+        assert growing.exists()
+    assert not [name for name in names(tmp_path) if name.endswith(SUFFIX)]
+    assert cache.load("entry") == b"content"
 
 
 @pytest.fixture

@@ -128,8 +128,17 @@ def test_nothing_is_left_of_a_failure(tmp_path, copy, failure):
 
 
 @pytest.mark.parametrize("existing", [False, True])
+@pytest.mark.parametrize("links", [True, False])
 @pytest.mark.parametrize("renames", range(3))
-def test_interrupted_renames_leave_the_old_pair(tmp_path, monkeypatch, existing, renames):
+def test_interrupted_renames_leave_the_old_pair(
+    tmp_path, monkeypatch, existing, links, renames
+):
+    def refused(*_, **__):
+        raise OSError(errno.EPERM, "no hard links here")
+
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    most = 1 + (existing and not links)  # before the last
     names = ("unet.onnx", "unet.safetensors")
     for name in names if existing else ():
         (tmp_path / name).write_text("old")
@@ -137,7 +146,7 @@ def test_interrupted_renames_leave_the_old_pair(tmp_path, monkeypatch, existing,
 
     def interrupted(path, to):
         nonlocal count
-        if path.suffix != ".before" and count >= min(renames, 1 + existing):
+        if path.suffix != ".before" and count >= min(renames, most):
             raise _Stop
         count += 1
         return rename(path, to)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import diffusers
@@ -17,6 +18,7 @@ from shapes_tools.attention import watch
 from shapes_tools.autoencoder import images, whiten
 from shapes_tools.captions import teach_captions
 from shapes_tools.data import Pool
+from shapes_tools.reconstruction import reconstruct
 from shapes_tools.rule import judge
 from shapes_tools.scenes import (
     BACKGROUNDS,
@@ -149,6 +151,30 @@ def test_white_latents_decode_to_the_same():
     torch.testing.assert_close(torch.cov(places), torch.eye(4), rtol=0, atol=1e-3)
     torch.testing.assert_close(places.mean(1), torch.zeros(4), rtol=0, atol=1e-3)
     torch.testing.assert_close(decoded_after, decoded, rtol=0, atol=1e-4)
+
+
+def test_a_perfect_autoencoder_loses_nothing_and_a_grey_one_everything():
+    """What is told of an autoencoder, of two that need no training."""
+    scenes_ = scenes(5, 8, held_out=True)
+
+    def coder(decode: Any) -> Any:
+        latent = SimpleNamespace(mode=lambda: None)
+        seen: list[torch.Tensor] = []
+
+        def encode_(batch: torch.Tensor) -> Any:
+            seen.append(batch)
+            return SimpleNamespace(latent_dist=latent)
+
+        return SimpleNamespace(
+            encode=encode_, decode=lambda _: SimpleNamespace(sample=decode(seen[-1]))
+        )
+
+    same = reconstruct(coder(lambda batch: batch), scenes_)
+    assert (same.things, same.elsewhere, same.right) == (0, 0, 1)
+    grey = reconstruct(coder(torch.zeros_like), scenes_)
+    assert grey.things > 50
+    assert grey.right == 0
+    assert str(grey).endswith("right 0.0%")
 
 
 def test_captions_learn_where_things_will_be():

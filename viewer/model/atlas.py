@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from viewer.model import file as model_file
-from viewer.model import unet
+from viewer.model import nets, unet
 from viewer.model.expand import expand
 from viewer.model.flows import with_costs, with_flows
 from viewer.model.groups import grouped
@@ -188,7 +188,8 @@ def read(
     on_stage("blocks and skips")
     found = unet.skips(tree)
     tree = _mark_skips(tree, found)
-    parts = (unet.blocks(tree, found), found, unet.injections(tree), unet.attentions(tree))
+    boxes = (*unet.blocks(tree, found), *nets.zero_convolutions(tree))
+    parts = (boxes, found, unet.injections(tree), unet.attentions(tree))
     stage = find_stage(tree, _json(metadata.get("atlas.sampler")))
     atlas = Atlas(file, metadata, nominal, tree, *parts, missing=(), stage=stage)
     return replace(atlas, missing=tuple(_missing(atlas)))
@@ -254,6 +255,7 @@ def _missing(atlas: Atlas) -> list[str]:
     tree = atlas.tree
     sided = any("atlas.side" in node.metadata for node in tree.nodes)
     drawn = any(block.kind in ("down", "mid", "up") for block in atlas.blocks)
+    handed = any(block.kind == "zero" for block in atlas.blocks)
     unknown = sum(1 for value in tree.values if value.shape is None)
     uncounted = atlas.uncounted
     written = atlas.metadata.get("atlas.format")
@@ -265,7 +267,7 @@ def _missing(atlas: Atlas) -> list[str]:
         (not any(node.role for node in tree.nodes), "No atlas.role: nothing is coloured."),
         (not drawn, "No sides and no diffusers module names: the U cannot be drawn."),
         (drawn and not sided, "No atlas.side: sides are read from diffusers module names."),
-        (not atlas.skips, "No atlas.skip: skip connections are not known."),
+        (not atlas.skips and not handed, "No atlas.skip: skip connections are not known."),
         (
             not any(node.kind == "call" for node in tree.nodes),
             "No local functions: modules are grouped here, and Netron draws the graph flat.",

@@ -34,6 +34,14 @@ _INPUT_FLOWS: dict[str, Flow] = {
     "zero_negative": "shape",
 }
 
+_NUMBERED: dict[str, Flow] = {
+    "image_embeds_": "prompt",
+    "ip_adapter_scale_": "shape",
+    "controlnet_cond": "control",
+    "controlnet_scale_": "shape",
+    "conditioning_scale": "shape",
+}
+
 
 def with_flows(tree: Tree, names: Mapping[str, str] | None = None) -> Tree:
     """Follows the graph inputs: what depends on the image is image, the rest time or text.
@@ -55,14 +63,15 @@ def with_flows(tree: Tree, names: Mapping[str, str] | None = None) -> Tree:
 
 
 def _flow_of(name: str) -> Flow:
-    """Of a graph input; ``prompt`` is the reference image of an IP-Adapter."""
-    if name.startswith(("image_embeds_", "ip_adapter_scale_")):
-        return "prompt" if name.startswith("image") else "shape"
+    """Of a graph input: ``prompt`` is an IP-Adapter's image, ``control`` a ControlNet's."""
+    for start, flow in _NUMBERED.items():
+        if name.startswith(start):
+            return flow
     return _INPUT_FLOWS.get(name, "image")
 
 
 def _join(seen: set[Flow]) -> Flow:
-    for flow in ("image", "time", "text", "prompt"):
+    for flow in ("image", "time", "text", "prompt", "control"):
         if flow in seen:
             return flow
     return "shape"

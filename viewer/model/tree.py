@@ -16,7 +16,7 @@ from viewer.model.sizes import Shape
 WEIGHT, ABSENT = -1, -2
 """In ``Node.inputs``: the next of ``Node.weights``; an optional operand left out."""
 
-Flow = Literal["image", "time", "text", "prompt", "skip", "shape"]
+Flow = Literal["image", "time", "text", "prompt", "control", "skip", "shape"]
 
 
 @dataclass(frozen=True)

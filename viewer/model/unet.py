@@ -39,8 +39,8 @@ class Block:
     """A box of the map.
 
     Attributes:
-        kind: ``conv_in``, ``down``, ``mid``, ``up``, ``conv_out``, ``time``, ``text`` or
-            ``image_prompt``.
+        kind: ``conv_in``, ``down``, ``mid``, ``up``, ``conv_out``, ``time``, ``text``,
+            ``image_prompt``, ``control_image``, or ``zero`` (``viewer.model.nets``).
         nodes: The calls or operators it stands for; the first one is opened by a click.
         level: 0 at full latent resolution.
         shape: Of the image that it hands on.
@@ -218,7 +218,7 @@ def blocks(tree: Tree, found_skips: Sequence[Skip]) -> tuple[Block, ...]:
     sides = list(_sided(tree, tree.top))
     inside = {member.id for node in sides for member in tree.inside(node)}
     found = []
-    for role in ("time_embedding", "text", "image_prompt", "conv_in"):
+    for role in ("time_embedding", "text", "image_prompt", "control_image", "conv_in"):
         found += _free(tree, "time" if role == "time_embedding" else role, role, inside)
     for node, following in zip_longest(sides, sides[1:]):
         parts = tuple(_part(tree, child, found_skips) for child in _pieces(tree, node))

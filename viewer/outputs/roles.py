@@ -37,6 +37,8 @@ LOOKS: Mapping[str, Look] = {
     "image_prompt": Look("image prompt", "#9c4a12", "img"),
     "skip": Look("skip connection", "#00785a", "skip"),
     "condition": Look("condition", "#a3262f", "+ cond"),
+    "control_image": Look("control image", "#8a2f4e", "ctrl"),
+    "zero_convolution": Look("zero convolution", "#7a4a00", "zero"),
     "lora": Look("low-rank branch", "#0e6f86", "+ LoRA"),
     "resnet": Look("residual block", "#52606d", "res"),
     "feed_forward": Look("feed-forward", "#6b7280", "MLP"),
@@ -50,7 +52,12 @@ LOOKS: Mapping[str, Look] = {
 }
 
 
-ROLE_OF_FLOW = {"time": "time_embedding", "text": "text", "prompt": "image_prompt"}
+ROLE_OF_FLOW = {
+    "time": "time_embedding",
+    "text": "text",
+    "prompt": "image_prompt",
+    "control": "control_image",
+}
 """The role of what comes from outside the image, by its flow."""
 
 

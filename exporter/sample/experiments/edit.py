@@ -109,12 +109,16 @@ def no_experiment(_: Points) -> Experiment:
     return Experiment()
 
 
-def strength(scopes: Scopes, scope: Scope, name: str, dtype: ir.DataType | None) -> ir.Value:
-    """A factor that is fed as a float32 scalar, as a value of a scope and of a type."""
-    value = scopes.feed(name, ir.DataType.FLOAT, (), scope)
-    if dtype in (None, ir.DataType.FLOAT):
+def strength(scopes: Scopes, scope: Scope, name: str, like: ir.Value) -> ir.Value:
+    """A factor that is fed as a float32 scalar, in a scope and in another value's type."""
+    return typed_like(scope, scopes.feed(name, ir.DataType.FLOAT, (), scope), like)
+
+
+def typed_like(scope: Scope, value: ir.Value, like: ir.Value) -> ir.Value:
+    """A float32 value in the type of another, which inside a function is often not known."""
+    if like.dtype is ir.DataType.FLOAT:
         return value
-    return scope.op("Cast", [value], dtype, to=dtype)
+    return scope.op("CastLike", [value, like], like.dtype)
 
 
 def scalar(value: float) -> torch.Tensor:

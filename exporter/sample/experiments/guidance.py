@@ -29,13 +29,12 @@ class Guidance(OneFactor):
         graph, scope = scopes.model.graph, scopes.top
         out = graph.outputs[0]
         name, out.name = out.name, f"{INPUT}/before_{self.number}"
-        factor = strength(scopes, scope, self.input, out.dtype)
+        factor = strength(scopes, scope, self.input, out)
         halves = scope.ops("Split", [out], out.dtype, count=2, axis=0, num_outputs=2)
         at = HALVES.index(self.wish.place)
         own, other = halves[at], halves[1 - at]
-        rest = scope.op(
-            "Sub", [scope.op("CastLike", [scope.number(1), out], out.dtype), factor]
-        )
+        one = scope.op("CastLike", [scope.number(1), out], out.dtype)
+        rest = scope.op("Sub", [one, factor], out.dtype)
         blended = scope.op(
             "Add",
             [

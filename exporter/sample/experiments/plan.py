@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from exporter.errors import UsageError
+from exporter.sample.experiments.aim import Aim, find_aim
 from exporter.sample.experiments.edit import Edit, Experiment
 from exporter.sample.experiments.freeu import FreeU, stages
 from exporter.sample.experiments.guidance import HALVES, Guidance
@@ -79,12 +80,16 @@ def _words(wishes: Sequence[Wish], points: Points, ground: Ground) -> list[Edit]
     text = Text(rows, tokens, ground.prompt.words[-1])
     found: list[Edit] = []
     if swapped:
-        found.append(
-            Swapped(tuple(_swap(wish, text) for wish in swapped), text, points.attentions)
-        )
-    if masked:
-        said = tuple(Said(wish, text.find(wish.place, str(wish))) for wish in masked)
-        found.append(Scaled(said, text, points.attentions))
+        exchanged = tuple(_swap(wish, text) for wish in swapped)
+        found.append(Swapped(exchanged, text, Aim(points.attentions)))
+    said: dict[str, list[Said]] = {}
+    for wish in masked:
+        word, where = text.split(wish.place)
+        said.setdefault(where, []).append(Said(wish, text.find(word, str(wish))))
+    for where, words in said.items():
+        aim = find_aim(words[0].wish, where, points) if where else Aim(points.attentions)
+        number = 0 if not where else 1 + [other for other in said if other].index(where)
+        found.append(Scaled(tuple(words), text, aim, number))
     return found
 
 

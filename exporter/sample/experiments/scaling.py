@@ -51,7 +51,7 @@ class Scaling(OneFactor):
             node, scope = scopes.before(operand.node)
             value = node.inputs[operand.index]
             assert value is not None
-            factor = strength(scopes, scope, self.input, value.dtype)
+            factor = strength(scopes, scope, self.input, value)
             if operand.neutral:  # 1 + factor * (value - 1)
                 one = scope.op("CastLike", [scope.number(1), value], value.dtype)
                 rest = scope.op("Sub", [value, one], value.dtype)

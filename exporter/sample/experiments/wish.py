@@ -13,8 +13,8 @@ from exporter.errors import UsageError
 KINDS = {
     "skip": "the skip of an id, or all that arrive in a module",
     "attn": "what attentions add to the image",
-    "cross": "the same of cross-attentions alone",
-    "self": "the same of self-attentions alone",
+    "cross": "what cross-attentions alone add",
+    "self": "what self-attentions alone add",
     "head": "one head of a cross-attention",
     "ff": "what feed-forward networks add",
     "transformer": "what transformers as a whole add",
@@ -100,7 +100,10 @@ def scaled(text: str) -> Wish:
 
 
 def masked(text: str) -> Wish:
-    """``WORD[@STEPS]``: a word that no cross-attention sees; see ``without``."""
+    """``WORD[/MODULE[#HEAD]][@STEPS]``: a word that no cross-attention, or none there, sees.
+
+    See ``without``.
+    """
     word, steps = _steps(text)
     if not word:
         raise UsageError("no word", "a word of the prompt")

@@ -1,8 +1,9 @@
 """Words of the prompt: more, less or no attention, or what another one says.
 
 A word that is scaled by f has f added to its scores as ln f before the softmax, in every
-cross-attention, so that the other words share what it loses. At 0 that is -10,000, what
-diffusers adds where ``encoder_attention_mask`` is 0 (``UNet2DConditionModel.forward``).
+cross-attention or in those that are named, so that the other words share what it loses. At 0
+that is -10,000, what diffusers adds where ``encoder_attention_mask`` is 0
+(``UNet2DConditionModel.forward``).
 
 Attention does not know the order of its keys: where words change places as a whole, nothing
 changes. So a swap exchanges their values alone: a pixel looks for each word where it did, and
@@ -19,9 +20,9 @@ import onnx_ir as ir
 import torch
 
 from exporter.errors import UsageError
-from exporter.sample.experiments.edit import INPUT, Feeds
+from exporter.sample.experiments.aim import Aim
+from exporter.sample.experiments.edit import INPUT, Feeds, typed_like
 from exporter.sample.experiments.wish import Wish, nearest
-from exporter.sample.points import CrossAttention
 from exporter.sample.prompts import Word
 from exporter.sample.scope import Scope, Scopes
 
@@ -58,6 +59,13 @@ class Text:
     tokens: int
     words: tuple[Word, ...]
 
+    def split(self, place: str) -> tuple[str, str]:
+        """``WORD/MODULE`` as two; all of it is the word where the prompt has such a word."""
+        if any(known.text == place.lower() for known in self.words):
+            return place, ""
+        word, slash, module = place.rpartition("/")
+        return (word, module) if slash and word else (place, "")
+
     def find(self, word: str, where: str) -> tuple[int, ...]:
         """Positions of a word, wherever it stands.
 
@@ -76,18 +84,20 @@ class Text:
 
 
 @dataclass(frozen=True)
-class _Everywhere:
-    """Words that are treated alike in every cross-attention, all by one input.
+class _Together:
+    """Words that are treated alike in the same cross-attentions, all by one input.
 
     Attributes:
         said: Which, by how much and when.
         text: The prompt.
-        attentions: Every cross-attention.
+        aim: Where.
+        number: Of several such edits, each in another place; 0 for everywhere.
     """
 
     said: tuple[Said, ...]
     text: Text
-    attentions: tuple[CrossAttention, ...]
+    aim: Aim
+    number: int = 0
 
     @property
     def wishes(self) -> Sequence[Wish]:
@@ -95,18 +105,25 @@ class _Everywhere:
         return [said.wish for said in self.said]
 
     def modules(self) -> Sequence[str]:
-        """Every cross-attention."""
-        return [attention.module for attention in self.attentions]
+        """Every cross-attention, or those that are named."""
+        return self.aim.modules()
 
 
-class Scaled(_Everywhere):
+class Scaled(_Together):
     """Words that get more or less attention."""
 
+    @property
+    def _input(self) -> str:
+        return f"{BIAS}.{self.number}" if self.number else BIAS
+
     def apply(self, scopes: Scopes) -> None:
-        """Adds what is fed to the scores of every cross-attention."""
-        for attention in self.attentions:
+        """Adds what is fed to the scores of the cross-attentions, or of one head of each."""
+        for attention in self.aim.attentions:
             node, scope = scopes.before(attention.node)
-            bias = scopes.feed(BIAS, ir.DataType.FLOAT, ("R", 1, 1, "S"), scope)
+            bias = scopes.feed(self._input, ir.DataType.FLOAT, ("R", 1, 1, "S"), scope)
+            if self.aim.head is not None:
+                ours = self.aim.is_head(scope, attention, (1, 1))
+                bias = scope.op("Where", [ours, bias, scope.number(0)])
             add_to_scores(scope, node, bias)
 
     def feeds(self, active: Collection[Wish]) -> Feeds:
@@ -117,15 +134,15 @@ class Scaled(_Everywhere):
                 (factor,) = said.wish.factors
                 added = max(MASKED, math.log(factor)) if factor else MASKED
                 bias[-1, list(said.tokens)] += added
-        return {BIAS: bias[:, None, None].clamp(min=MASKED)}
+        return {self._input: bias[:, None, None].clamp(min=MASKED)}
 
 
-class Swapped(_Everywhere):
+class Swapped(_Together):
     """Words whose values change places."""
 
     def apply(self, scopes: Scopes) -> None:
         """Gathers the values of every cross-attention in the order that is fed."""
-        for attention in self.attentions:
+        for attention in self.aim.attentions:
             node, index = mixing(scopes.at(attention.node)[0])
             _, scope = scopes.before(node.name or "")
             order = scopes.feed(ORDER, ir.DataType.INT64, ("R", "S", 1), scope)
@@ -159,11 +176,16 @@ def mixing(node: ir.Node) -> tuple[ir.Node, int]:
 
 
 def add_to_scores(scope: Scope, node: ir.Node, bias: ir.Value) -> None:
-    """Adds (R, 1, 1, S) to the scores of an ``Attention`` or of a decomposed one's Softmax."""
+    """Adds (R, 1, 1, S), or the like of each head, to the scores of an attention.
+
+    Args:
+        scope: Where the attention is, nodes being added before it.
+        node: An ``Attention``, or the Softmax of a decomposed one.
+        bias: float32.
+    """
     q = node.inputs[0]
     assert q is not None
-    if q.dtype not in (None, ir.DataType.FLOAT):
-        bias = scope.op("Cast", [bias], q.dtype, to=q.dtype)
+    bias = typed_like(scope, bias, q)
     if node.op_type == "Softmax":
         scores = scope.op("Add", [q, bias], q.dtype)
         scores.shape = q.shape
@@ -175,4 +197,6 @@ def add_to_scores(scope: Scope, node: ir.Node, bias: ir.Value) -> None:
     size = scope.op("Concat", [one, one, pixels, one], ir.DataType.INT64, axis=0)
     mask = scope.op("Expand", [bias, size], q.dtype)  # ONNX Runtime wants it for every pixel
     node.resize_inputs(max(4, len(node.inputs)))
+    before = node.inputs[3]  # of another experiment
+    mask = scope.op("Add", [before, mask], q.dtype) if before is not None else mask
     node.replace_input_with(3, mask)

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from exporter.runtime.session import open_session
 from exporter.sampler.plan import SamplerRequest, make_plan
-from exporter.sampler.proof import Case, make_setup, reference
+from exporter.sampler.proof import reference
+from exporter.sampler.setup import Case, make_setup
 
 SCHEDULER = "ddim"
 

@@ -34,8 +34,10 @@ def save_tokenizer(folder: Path) -> None:
     ).save_pretrained(folder)
 
 
-def save_text_encoder(folder: Path, width: int, *, projected: int | None = None) -> None:
-    """CLIP's text model with two random layers."""
+def save_text_encoder(
+    folder: Path, width: int, *, projected: int | None = None, **more: Any
+) -> None:
+    """CLIP's text model with three random layers; ``more`` is further config."""
     torch.manual_seed(1)
     config = transformers.CLIPTextConfig(
         vocab_size=80,
@@ -44,9 +46,12 @@ def save_text_encoder(folder: Path, width: int, *, projected: int | None = None)
         num_hidden_layers=3,
         num_attention_heads=4,
         max_position_embeddings=TOKENS,
-        projection_dim=projected or width,
-        bos_token_id=0,
-        eos_token_id=1,
+        **{
+            "projection_dim": projected or width,
+            "bos_token_id": 0,
+            "eos_token_id": 1,
+            **more,
+        },
     )
     kind = (
         transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel

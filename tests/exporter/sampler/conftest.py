@@ -8,7 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from exporter.denoising.schedules import LATENT_DIFFUSION
 from exporter.pipeline import export
@@ -66,3 +68,21 @@ def save_config(tmp_path: Path) -> Callable[[Mapping[str, Any]], Path]:
         return tmp_path
 
     return save
+
+
+@pytest.fixture
+def exact_roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's square roots are correctly rounded, as IEEE 754 and ONNX Runtime have them.
+
+    Its builds with MKL take a root that may be off by the last bit.
+    """
+    power = torch.Tensor.__pow__
+
+    def root(x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(np.sqrt(x.numpy())))
+
+    def raised(x: torch.Tensor, exponent: Any) -> torch.Tensor:
+        return root(x) if exponent == 0.5 else power(x, exponent)
+
+    monkeypatch.setattr(torch.Tensor, "__pow__", raised)
+    monkeypatch.setattr(torch.Tensor, "sqrt", root)

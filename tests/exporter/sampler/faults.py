@@ -91,6 +91,28 @@ def wrong_sigma(path: Path) -> Path:
     return _edit(path, change)
 
 
+def one_wrong_sigma(path: Path) -> Path:
+    """The noise level of the third round is 1 % too large, and no other."""
+
+    def change(model: onnx.ModelProto, body: onnx.GraphProto, functions: dict) -> None:
+        node = next(n for n in body.node if "sigma" in n.output)
+        step, place = node.input[1], list(body.node).index(node) + 1
+        node.output[0] = "right"
+        made = onnx.helper.make_node
+        new = [
+            made("Constant", [], ["third"], value=numpy_helper.from_array(np.array(2))),
+            made("Constant", [], ["more"], value_float=1.01),
+            made("Constant", [], ["same"], value_float=1.0),
+            made("Equal", [step, "third"], ["is_third"]),
+            made("Where", ["is_third", "more", "same"], ["factor"]),
+            made("Mul", ["right", "factor"], ["sigma"]),
+        ]
+        for offset, added in enumerate(new):
+            body.node.insert(place + offset, added)
+
+    return _edit(path, change)
+
+
 def wrong_unet(path: Path) -> Path:
     """The UNet's own last bias is moved by 1 %."""
 

@@ -21,7 +21,8 @@ from exporter.errors import ConfigError, TargetError, UsageError
 from exporter.runtime.session import open_session
 from exporter.sampler.make import make_sampler
 from exporter.sampler.plan import SamplerRequest
-from exporter.sampler.proof import Case, make_setup, prove
+from exporter.sampler.proof import prove
+from exporter.sampler.setup import Case, make_setup
 from exporter.targets import EXPORT_REPORT, ONNX
 from viewer.serve.shown import Shown
 
@@ -212,6 +213,9 @@ def test_an_export_with_a_sampler_reads_the_pipelines_config(
     capsys.readouterr()
     assert main([*arguments[:-1], "heun"]) == 2  # before the export
     assert "HeunDiscreteScheduler as a graph" in capsys.readouterr().err
+    scheduler = ["--scheduler", str(root), "--prediction", "epsilon"]
+    assert main([*arguments, *scheduler]) == 2
+    assert "has prediction_type v_prediction; expected epsilon" in capsys.readouterr().err
     assert main([*arguments, "--all", str(tmp_path)]) == 2
     assert "--sampler with --all" in capsys.readouterr().err
 
@@ -248,6 +252,14 @@ def test_refusals(unet_file: Any, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="scheduler 'nonsense'"):
         make_sampler(SamplerRequest(tmp_path / "s.onnx", unet, "nonsense"))
     model = onnx.load(unet, load_external_data=False)
+    model.metadata_props.add(key="atlas.prediction", value="v_prediction")
+    onnx.save(model, other)
+    (tmp_path / "scheduler_config.json").write_text('{"prediction_type": "epsilon"}')
+    with pytest.raises(
+        ConfigError, match="has prediction_type epsilon; expected v_prediction"
+    ):
+        make_sampler(SamplerRequest(tmp_path / "s.onnx", other, "ddim", scheduler=tmp_path))
+    (tmp_path / "scheduler_config.json").unlink()
     model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 8
     onnx.save(model, other)
     with pytest.raises(ConfigError, match="takes 4 channels and gives out 8"):

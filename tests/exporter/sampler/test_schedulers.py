@@ -15,7 +15,8 @@ from exporter.errors import ConfigError, UsageError
 from exporter.runtime.session import open_session
 from exporter.sampler.families import FAMILIES
 from exporter.sampler.plan import choose_family
-from exporter.sampler.proof import Case, make_setup, prove
+from exporter.sampler.proof import prove
+from exporter.sampler.setup import Case, make_setup
 
 NAMES = ["ddim", "ddpm", "dpm++", "dpm++-karras", "euler", "euler-a", "lcm", "pndm", "unipc"]
 CASES = (
@@ -32,7 +33,7 @@ def test_every_step_is_diffusers(name: str, made: Any) -> None:
     onnx.checker.check_model(str(path), full_check=True)
     proof = prove(path, plan, CASES)
     assert proof.passed, proof.worst
-    for drift, case in zip(proof.drifts, CASES, strict=True):
+    for drift, case in zip(proof.found, CASES, strict=True):
         assert len(drift.rel_l2) == drift.evaluations >= case.steps
 
 

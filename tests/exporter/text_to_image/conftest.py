@@ -13,6 +13,8 @@ from typing import Any
 
 import diffusers
 import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import exporter.text_to_image.make
 from exporter.text_to_image.graph import PartGraph, build_part
@@ -20,6 +22,7 @@ from exporter.text_to_image.make import make_picture
 from exporter.text_to_image.part import Part
 from exporter.text_to_image.plan import PicturePlan, PictureRequest, make_plan
 from exporter.text_to_image.proof import Case, prove
+from tests.exporter.conftest import ARCHITECTURES
 from tests.exporter.sample.tinysd import (
     XL_POOLED,
     XL_WIDTH,
@@ -29,20 +32,49 @@ from tests.exporter.sample.tinysd import (
 
 Made = Callable[..., tuple[Path, PicturePlan]]
 ONE = (Case(2, height=8, width=8),)
-KINDS = {"sd": "StableDiffusionPipeline", "xl": "StableDiffusionXLPipeline"}
+KINDS = {
+    "sd": "StableDiffusionPipeline",
+    "sd2": "StableDiffusionPipeline",
+    "xl": "StableDiffusionXLPipeline",
+}
+UNET_2 = {
+    "use_linear_projection": True,
+    "attention_head_dim": [1, 2],
+    "upcast_attention": True,
+}
+"""What Stable Diffusion 2's UNet has beyond 1's."""
+OPENCLIP = {"hidden_act": "gelu", "projection_dim": 8, "eos_token_id": 2, "pad_token_id": 1}
+"""As the text encoder of Stable Diffusion 2: what OpenCLIP trained, in transformers' words."""
+DDIM = {
+    "_class_name": "DDIMScheduler",
+    "beta_start": 0.00085,
+    "beta_end": 0.012,
+    "beta_schedule": "scaled_linear",
+    "clip_sample": False,
+    "prediction_type": "v_prediction",
+    "set_alpha_to_one": False,
+    "skip_prk_steps": True,  # of PNDM: diffusers passes over it, and so do we
+    "steps_offset": 1,
+}
+"""``scheduler_config.json`` of Stable Diffusion 2.1."""
 
 
 @pytest.fixture(scope="session")
 def pipelines(tmp_path_factory: pytest.TempPathFactory, workshop: Any) -> dict[str, Path]:
-    """``sd``: Stable Diffusion over ``micro``; ``xl``: SDXL over ``tiny-xl``."""
+    """``sd``: Stable Diffusion over ``micro``; ``sd2``: 2.1; ``xl``: SDXL over ``tiny-xl``.
+
+    ``xl16`` is ``xl`` in float16.
+    """
     made = {}
-    for kind, unet in (("sd", "micro"), ("xl", "tiny-xl")):
+    for kind, unet in (("sd", "micro"), ("sd2", "micro"), ("xl", "tiny-xl")):
         root = tmp_path_factory.mktemp("pipelines") / f"tiny-{kind}"
-        shutil.copytree(workshop.pipeline(unet) / "unet", root / "unet")
+        more = UNET_2 if kind == "sd2" else {}
+        workshop.save(root / "unet", **{**ARCHITECTURES[unet], **more})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecations inside the libraries that save
-            if kind == "sd":
-                save_text_encoder(root / "text_encoder", 16)
+            if kind != "xl":
+                own = OPENCLIP if kind == "sd2" else {}
+                save_text_encoder(root / "text_encoder", 16, **own)
             else:
                 save_text_encoder(root / "text_encoder", 32)
                 save_text_encoder(root / "text_encoder_2", XL_WIDTH - 32, projected=XL_POOLED)
@@ -54,9 +86,25 @@ def pipelines(tmp_path_factory: pytest.TempPathFactory, workshop: Any) -> dict[s
                 steps_offset=1,
                 timestep_spacing="leading",
             ).save_pretrained(root / "scheduler")
+            if kind == "sd2":
+                config = root / "scheduler" / "scheduler_config.json"
+                config.write_text(json.dumps(DDIM))
         (root / "model_index.json").write_text(json.dumps({"_class_name": KINDS[kind]}))
         made[kind] = root
+    made["xl16"] = _halved(made["xl"])
     return made
+
+
+def _halved(pipeline: Path) -> Path:
+    """A copy with all weights in float16, as most pipelines of SDXL are published."""
+    target = pipeline.with_name("tiny-xl16")
+    shutil.copytree(pipeline, target)
+    for file in target.glob("*/*.safetensors"):
+        with safe_open(file, "pt") as opened:
+            tensors = {name: opened.get_tensor(name) for name in list(opened.keys())}
+        halved = {k: v.half() if v.is_floating_point() else v for k, v in tensors.items()}
+        save_file(halved, file, {"format": "pt"})
+    return target
 
 
 @pytest.fixture(scope="session")

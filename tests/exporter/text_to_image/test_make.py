@@ -30,12 +30,26 @@ from viewer.serve.shown import Shown
 SMALL = Case(2, height=8, width=8)
 
 
-@pytest.mark.parametrize("kind", ["sd", "xl"])
+@pytest.mark.parametrize("kind", ["sd", "sd2", "xl"])
 def test_it_paints_as_diffusers_does(kind: str, picture: Any) -> None:
     path, plan = picture(kind)
     proof = prove(path, plan, CASES if kind == "xl" else CASES[:2])
     assert proof.passed, proof.worst
-    assert all(one.max_abs < 1e-4 for one in proof.differences)
+    assert all(one.max_abs < 1e-4 for one in proof.found)
+
+
+def test_half_precision_is_linked_and_paints_as_diffusers_does(picture: Any) -> None:
+    """SDXL's VAE is computed in float32 from its float16 weights, as the pipeline does."""
+    path, plan = picture("xl16")
+    assert plan.dtype == "fp16"
+    assert not list(path.parent.glob("*.safetensors"))
+    proof = prove(path, plan, CASES[:1])
+    assert proof.passed, proof.worst
+    model = onnx.load(path, load_external_data=False)
+    inside = [n for f in model.functions if f.domain.split(".")[0] == "vae" for n in f.node]
+    stored = [a.t for n in inside for a in n.attribute if a.t.external_data]
+    assert {tensor.data_type for tensor in stored} == {onnx.TensorProto.FLOAT16}
+    assert sum(n.op_type == "Cast" for n in inside) >= len(stored)
 
 
 @pytest.mark.parametrize("sampler", ["euler-a", "ddim"])
@@ -218,9 +232,10 @@ def test_the_command_line(
 
 
 def _failed() -> Any:
-    from exporter.text_to_image.proof import Difference, PictureProof
+    from exporter.sampler.verdict import Proof
+    from exporter.text_to_image.proof import Difference
 
-    return PictureProof((Difference(SMALL, None, 1.0),), "cpu")
+    return Proof((Difference(SMALL, None, 1.0),), "cpu")
 
 
 def test_refusals(pipelines: Any, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from viewer.model.atlas import Atlas
 from viewer.outputs.figures.figure import Arrow, Box, Column
+from viewer.outputs.roles import ROLE_OF_FLOW
 
 _SIDES: dict[str, Column] = {"down": "left", "mid": "mid", "up": "right"}
 
@@ -49,4 +50,4 @@ def _before(atlas: Atlas, box: Box) -> Column:
         return "top" if box.role else "left"
     members = [leaf for n in box.nodes for leaf in tree.inside(tree.nodes[n])]
     flows = {tree.values[v].flow for leaf in members for v in leaf.outputs}
-    return "top" if flows <= {"time", "text", "prompt", "shape"} else "left"
+    return "top" if flows <= {*ROLE_OF_FLOW, "shape"} else "left"

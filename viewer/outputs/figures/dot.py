@@ -32,6 +32,7 @@ FLOW_COLOURS = {
     "time": look("time_embedding").colour,
     "text": look("text").colour,
     "prompt": look("image_prompt").colour,
+    "control": look("control_image").colour,
     "shape": LINE,
 }
 _LONGEST = 44

@@ -124,7 +124,7 @@ class _Wiring:
 
     def on_bus(self, value: Value, source: int, readers: Iterable[int]) -> list[int]:
         """Readers that get a chip: every block of a U, elsewhere all once they are many."""
-        if value.flow not in ("time", "text", "prompt"):
+        if value.flow not in ROLE_OF_FLOW:
             return []
         if self.is_u:
             return [r for r in readers if self.side(r)] if not self.side(source) else []

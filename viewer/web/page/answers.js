@@ -1,6 +1,7 @@
 // Answers that the file alone gives.
 
-import { crossing, nameOf, placeOf, sided, attentionsIn } from "./stories.js";
+import { sided } from "./stories.js";
+import { attentionsIn, crossing, nameOf, placeOf } from "./storyparts.js";
 import { elements, numbersOf, resized, sideAt } from "./counting.js";
 import { compact, flopsText, known, plural, shapeText, share, whole } from "./numbers.js";
 import { ODD, sizeAt } from "./sizebox.js";

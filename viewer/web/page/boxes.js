@@ -38,7 +38,7 @@ export function fitted(text, room, font = 13) {
 
 export function drawBlock(atlas, block, box, { narrow, alive }, options) {
   const node = atlas.nodes[block.nodes[0]];
-  const name = atlas.inU(node.path);
+  const name = block.kind === "zero" ? "zero convolutions" : atlas.inU(node.path);
   const level =
     block.level === null || block.level === undefined ? "" : `level ${block.level}, `;
   const label = `${name}, ${level}${shapeText(block.work)}, ${cost(block, atlas).join(", ")}`;
@@ -154,6 +154,7 @@ const SMALL = {
   time: "time embedding",
   text: "text",
   image_prompt: "image prompt",
+  control_image: "control image",
   conv_in: "first conv",
   conv_out: "last conv",
 };

@@ -5,7 +5,7 @@ import { part } from "./answers.js";
 import { movedModules } from "./moved.js";
 import { blockOf } from "./layout.js";
 import { percent, plural, share, small } from "./numbers.js";
-import { nameOf } from "./stories.js";
+import { nameOf } from "./storyparts.js";
 import { timeOf } from "./timing.js";
 
 const RUN = "python -m";

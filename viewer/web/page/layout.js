@@ -34,7 +34,9 @@ function measures(width, rows, label) {
 
 export function layout(atlas, width = WIDTH) {
   const sides = { down: [], up: [] };
-  atlas.blocks.forEach((block, index) => sides[block.kind]?.push(index));
+  atlas.blocks.forEach((block, index) =>
+    sides[block.kind === "zero" ? "up" : block.kind]?.push(index),
+  );
   sides.up.reverse();
   const rows = Math.max(sides.down.length, sides.up.length);
   const size = measures(width, rows, widestLabel(atlas));
@@ -87,6 +89,11 @@ function insideOf(block, size, width) {
   return block.kind === "mid" && size.narrow ? width - 2 * size.gutter : size.box;
 }
 
+// What stands beside the text: the image of an IP-Adapter, else that of a ControlNet.
+function third(atlas) {
+  return atlas.blocks.some((block) => block.kind === "image_prompt") ? "prompt" : "control";
+}
+
 // The inputs, the outputs and what stands around the U; returns where the U begins.
 function top(atlas, plan) {
   const { size, width, boxes } = plan;
@@ -115,14 +122,18 @@ function top(atlas, plan) {
   }
   plan.inputs = {
     text: { x: 6, y: 4, width: 290, height: 28 },
-    prompt: { x: 316, y: 4, width: Math.min(300, width - 322), height: 28 },
+    [third(atlas)]: { x: 316, y: 4, width: Math.min(300, width - 322), height: 28 },
     time: { x: size.time - 12, y: 42, width: 158, height: 28 },
     sample: { x: gutter, y: 91, width: 92, height: 28 },
     out: { x: width - gutter - 96, y: 91, width: 96, height: 28 },
   };
   at("text", { x: 316, y: 2, width: 190 });
   if (width >= 840) {
-    at("image_prompt", { x: 640, y: 2, width: 190 });
+    at(third(atlas) === "prompt" ? "image_prompt" : "control_image", {
+      x: 640,
+      y: 2,
+      width: 190,
+    });
   }
   at("time", { x: size.time + 176, y: 36, width: 210 });
   at("conv_in", { x: gutter + 122, y: 85, width: Math.max(size.box - 122, 104) });

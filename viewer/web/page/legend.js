@@ -16,6 +16,7 @@ const KINDS = [
   "skip",
   "time_injection",
   "condition",
+  "zero_convolution",
   "lora",
 ];
 

@@ -50,7 +50,9 @@ function arrowheads() {
   return svg(
     "defs",
     {},
-    ["image", "time", "text", "prompt", "skip"].map((kind) => marker(`head-${kind}`, kind)),
+    ["image", "time", "text", "prompt", "control", "skip"].map((kind) =>
+      marker(`head-${kind}`, kind),
+    ),
   );
 }
 

@@ -8,6 +8,15 @@ import { doorOf, roleLabel } from "./roles.js";
 import { about, link, shapeOf } from "./nodes.js";
 import { attentionFigure, timeFigure } from "./figures.js";
 
+function wayOf(atlas) {
+  const zero = atlas.blocks.filter((block) => block.kind === "zero");
+  if (zero.length > 0) {
+    const count = zero.flatMap((block) => block.nodes).length;
+    return `The image goes down the left side, and the control image with it. ${capital(plural(count, "zero convolution"))} on the right hand on what a UNet adds to its skips and to its middle.`;
+  }
+  return `The image goes down the left side of the U, across the bottom and up the right side. Detail is carried straight across by ${told(atlas, atlas.skips.length, "skip")}.`;
+}
+
 // What is known of where we are; of the whole UNet when we are nowhere in particular.
 export function aboutPanel(app) {
   if (app.focus !== null) {
@@ -30,8 +39,8 @@ export function aboutPanel(app) {
       ? el(
           "p",
           {},
-          `A ${atlas.class || "model"} with ${known(atlas.params, atlas.weighed, compact)} parameters. The image goes down the left side of the U, across the bottom and up the right side. `,
-          `Detail is carried straight across by ${told(atlas, atlas.skips.length, "skip")}. The time enters ${told(atlas, atlas.injections.length, "resnet")}, the text ${told(atlas, doors, "cross-attention")}.`,
+          `A ${atlas.class || "model"} with ${known(atlas.params, atlas.weighed, compact)} parameters. ${wayOf(atlas)} `,
+          `The time enters ${told(atlas, atlas.injections.length, "resnet")}, the text ${told(atlas, doors, "cross-attention")}.`,
         )
       : null,
     storyButtons(app),

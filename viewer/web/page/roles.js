@@ -13,6 +13,8 @@ export const ROLES = {
   image_prompt: ["image prompt", "keys and values from the reference image of an IP-Adapter"],
   skip: ["skip", "the Concat that takes a skip connection"],
   condition: ["condition", "where a residual of a ControlNet or an adapter is added"],
+  control_image: ["control image", "a ControlNet's image becoming features"],
+  zero_convolution: ["zero convolution", "once zeros: what a ControlNet hands on"],
   lora: ["low-rank branch", "a LoRA's two factors beside a layer"],
   resnet: ["resnet", "a residual block that receives the time"],
   feed_forward: ["feed-forward", "the MLP of a transformer block"],

@@ -1,14 +1,20 @@
 // The stories of a model: what its text, its time, its image, a skip or a level goes through, one
 // plain sentence at each stop, with the numbers of the file that is open.
 
+import { controlStory, promptStory } from "./conditionstories.js";
 import { numbersOf, elements, resized, sideAt } from "./counting.js";
 import { blockOf } from "./layout.js";
-import { plural, shapeText, whole } from "./numbers.js";
-import { doorOf } from "./roles.js";
+import { plural, whole } from "./numbers.js";
+import { at, attentionsIn, crossing, nameOf, placeOf, stop } from "./storyparts.js";
 import { inputOf } from "./wires.js";
 
-const SMALL = { time: "time embedding", conv_in: "first conv", conv_out: "last conv" };
-const BEGIN = { text: textStory, prompt: promptStory, time: timeStory, sample: sampleStory };
+const BEGIN = {
+  control: controlStory,
+  text: textStory,
+  prompt: promptStory,
+  time: timeStory,
+  sample: sampleStory,
+};
 
 // {title, stops: [{say, blocks, flows, skips, values, nodes, level}]}; null when the file does not
 // have what the story is about.
@@ -27,27 +33,6 @@ export function storyOf(atlas, id) {
 export function storyNames(atlas) {
   return Object.keys(BEGIN).filter((id) => storyOf(atlas, id));
 }
-
-export const at = (atlas, shape) => shapeText(shape, atlas.nominal);
-export const nameOf = (atlas, block) => SMALL[block.kind] ?? atlas.nodes[block.nodes[0]].path;
-
-export function placeOf(block) {
-  const way = { down: "on the way down", mid: "at the bottom", up: "on the way up" };
-  const level =
-    block.level === null || block.level === undefined ? "" : `level ${block.level}, `;
-  return `${level}${way[block.kind] ?? "around the U"}`;
-}
-
-// The attentions in a block, of the roles that are asked for.
-export function attentionsIn(atlas, block, fits) {
-  const inside = new Set(block.nodes.flatMap((id) => atlas.inside(id)));
-  return atlas.attentions.filter((one) => inside.has(one.node) && fits(one.role));
-}
-export const crossing = (role) => doorOf(role) === "text";
-
-const stop = (say, more = {}) => ({
-  say, blocks: [], flows: [], skips: [], nodes: [], ...more,
-}); // prettier-ignore
 
 function places(atlas, block) {
   const size = numbersOf(block.work?.slice(2), atlas.nominal);
@@ -100,34 +85,6 @@ function textStory(atlas) {
     stop(`That is all: ${plural(all.length, "cross-attention")}, and no other way in.${rest}`),
   );
   return { title: "The text", stops };
-}
-
-function promptStory(atlas) {
-  const value = inputOf(atlas, "prompt");
-  const prompted = (role) => role === "image_prompt";
-  const doors = atlas.blocks.filter(
-    (block) => attentionsIn(atlas, block, prompted).length > 0,
-  );
-  if (!value || doors.length === 0) {
-    return null;
-  }
-  const flows = ["prompt"];
-  const made = atlas.blocks.filter((block) => block.kind === "image_prompt");
-  const first = `${value.name} is what CLIP makes of a reference image (${at(atlas, value.shape)}). An IP-Adapter turns it into tokens of the width of the text's.`;
-  const last =
-    "Beside each of them stands the text's own attention: two doors, each with keys and values of its own. What comes through this one is multiplied by the adapter's strength and added; at strength 0 nothing is added.";
-  return {
-    title: "The reference image",
-    stops: [
-      stop(first, { blocks: made, flows, input: "prompt" }),
-      ...doors.map((block) => {
-        const found = attentionsIn(atlas, block, prompted);
-        const say = `${nameOf(atlas, block)}, ${placeOf(block)}: ${plural(found.length, "attention")}. Each place of its image asks with the query that it asks the text with; the tokens of the reference image answer.`;
-        return stop(say, { blocks: [block], flows, nodes: found.map((one) => one.call) });
-      }),
-      stop(last),
-    ],
-  };
 }
 
 export function sided(atlas) {

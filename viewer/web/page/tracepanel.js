@@ -5,7 +5,7 @@ import { plural } from "./numbers.js";
 import { link, shapeOf } from "./nodes.js";
 import { doorOf, roleLabel } from "./roles.js";
 import { doorsOf, firstDoor, stations } from "./stations.js";
-import { nameOf, placeOf } from "./stories.js";
+import { nameOf, placeOf } from "./storyparts.js";
 import { trace, valueNamed } from "./trace.js";
 
 const SHOWN = 160;

@@ -11,6 +11,9 @@ const LOW = { time: 4, text: 18, prompt: 11 };
 const HEIGHTS = { time: 20, text: 40, prompt: 60 };
 const BESIDE = { time: -40, text: 40, prompt: 0 };
 
+// Boxes that the image does not pass on its way.
+const BESIDE_U = new Set(["time", "text", "image_prompt", "control_image", "zero"]);
+
 export function inputOf(atlas, kind) {
   const all = atlas.inputs
     .map((id) => atlas.values[id])
@@ -100,7 +103,7 @@ export function flow(atlas, plan) {
   const group = svg("g", { class: "flow", "aria-hidden": "true" });
   const order = atlas.blocks
     .map((block, index) => [block, plan.boxes.get(index)])
-    .filter(([block, box]) => box && !["time", "text", "image_prompt"].includes(block.kind));
+    .filter(([block, box]) => box && !BESIDE_U.has(block.kind));
   const draw = (d) =>
     group.append(svg("path", { class: "wire", d, "marker-end": "url(#head-image)" }));
   for (let at = 1; at < order.length; at += 1) {
@@ -111,22 +114,49 @@ export function flow(atlas, plan) {
   if (first && atlas.inputs.length > 0) {
     draw(between(sample, first));
   }
-  if (last && atlas.outputs.length > 0) {
+  handed(atlas, plan, order).forEach(draw);
+  if (last && atlas.outputs.length === 1) {
     draw(between(last, out));
   }
-  for (const [kind, made] of [
-    ["time", "time"],
-    ["prompt", "image_prompt"],
-  ]) {
-    const box = plan.boxes.get(atlas.blocks.findIndex((block) => block.kind === made));
-    if (box) {
-      const { x, y, width, height: tall } = plan.inputs[kind];
-      const d = `M${x + width} ${y + tall / 2}H${box.x - 1}`;
-      const head = { "marker-end": `url(#head-${kind})` };
-      group.append(svg("path", { class: `tap ${kind}`, d, ...head }));
-    }
-  }
+  group.append(...entering(atlas, plan));
   return group;
+}
+
+// From an input to the box that makes something of it.
+function entering(atlas, plan) {
+  const made = { time: "time", prompt: "image_prompt", control: "control_image" };
+  return Object.entries(made).flatMap(([kind, name]) => {
+    const from = plan.inputs[kind];
+    const box = plan.boxes.get(atlas.blocks.findIndex((block) => block.kind === name));
+    if (!from || !box) {
+      return [];
+    }
+    const d = `M${from.x + from.width} ${from.y + from.height / 2}H${box.x - 1}`;
+    return svg("path", { class: `tap ${kind}`, d, "marker-end": `url(#head-${kind})` });
+  });
+}
+
+// From the blocks of one level, and from the middle, to the zero convolutions of that level.
+function handed(atlas, plan, order) {
+  const zero = atlas.blocks
+    .map((block, index) => [block, plan.boxes.get(index)])
+    .filter(([block, box]) => box && block.kind === "zero");
+  return zero.flatMap(([block, box]) =>
+    order
+      .filter(([one, from]) =>
+        one.kind === "mid" ? one.level === block.level : from.row === box.row,
+      )
+      .map(([one, from]) => handedOn(one, from, box)),
+  );
+}
+
+function handedOn(block, from, box) {
+  const [x, y] = [from.x + from.width, from.y + from.height / 2];
+  if (block.kind === "mid") {
+    return `M${x} ${y}H${box.x + box.width / 2}V${box.y + box.height + 1}`;
+  }
+  const middle = box.y + box.height / 2;
+  return `M${x} ${y}C${x + 60} ${y} ${box.x - 60} ${middle} ${box.x - 1} ${middle}`;
 }
 
 // Beside one another, else one above the other.
@@ -189,8 +219,13 @@ export function inputs(atlas, plan, options) {
   };
   draw("text", "text", inputOf(atlas, "text"), "text");
   draw("prompt", "reference", inputOf(atlas, "prompt"), "prompt");
+  if (atlas.blocks.some((block) => block.kind === "control_image")) {
+    draw("control", "control", inputOf(atlas, "control"), "control");
+  }
   draw("time", "time", inputOf(atlas, "time"), "time");
   draw("sample", "image", inputOf(atlas, "image"), "sample");
-  draw("out", "prediction", atlas.values[atlas.outputs[0]], "sample");
+  if (atlas.outputs.length === 1) {
+    draw("out", "prediction", atlas.values[atlas.outputs[0]], "sample");
+  }
   return group;
 }

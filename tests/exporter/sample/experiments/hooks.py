@@ -28,7 +28,7 @@ def answer(
         if wish.place == "uncond":
             return torch.cat([factor * uncond + (1 - factor) * cond, cond])
         return torch.cat([uncond, factor * cond + (1 - factor) * uncond])
-    if wish.kind == "word" and not wish.factors[0]:
+    if wish.kind == "word" and not wish.factors[0] and "/" not in wish.place:
         return call(unet, {**fed, "encoder_attention_mask": _mask(wish, text)})
     with changed(unet, wish, text):
         return call(unet, fed)
@@ -42,17 +42,22 @@ def _mask(wish: Wish, text: Text) -> torch.Tensor:
 
 
 def _louder(unet: Any, wish: Wish, text: Text) -> list[Any]:
-    """A bias on the scores of every cross-attention, as its own argument takes one."""
-    bias = torch.zeros(text.rows, 1, text.tokens)
-    bias[-1, :, list(text.find(wish.place, ""))] = math.log(wish.factors[0])
+    """A bias on the scores of cross-attentions, as their own argument takes one."""
+    word, _, where = wish.place.partition("/")
+    place, _, number = where.partition("#")
+    tokens = list(text.find(word, ""))
+    added = math.log(wish.factors[0]) if wish.factors[0] else -10_000.0
 
-    def hook(_: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-        return args, {**kwargs, "attention_mask": bias}
+    def hook(attention: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        bias = torch.zeros(text.rows, attention.heads, 1, text.tokens)
+        for head in [int(number) - 1] if number else range(attention.heads):
+            bias[-1, head, 0, tokens] = added
+        return args, {**kwargs, "attention_mask": bias.flatten(0, 1).to(args[0].dtype)}
 
     return [
         module.register_forward_pre_hook(hook, with_kwargs=True)
         for name, module in unet.named_modules()
-        if name.endswith("attn2")
+        if name.startswith(place) and name.endswith("attn2")
     ]
 
 
@@ -74,9 +79,9 @@ def _head(unet: Any, place: str, number: str, factor: float) -> list[Any]:
 
 def _swap(unet: Any, one: list[int], other: list[int]) -> list[Any]:
     def hook(_: Any, __: Any, values: torch.Tensor) -> torch.Tensor:
-        swapped = values.clone()
-        swapped[-1, one + other] = values[-1, other + one]
-        return swapped
+        order = torch.arange(values.shape[1])
+        order[one + other] = torch.tensor(other + one)
+        return torch.cat([values[:-1], values[-1:, order]])  # no value is written in place
 
     return [
         module.register_forward_hook(hook)

@@ -13,6 +13,7 @@ from exporter.sample.experiments import wish as wishes
 from exporter.sample.experiments.places import fits
 from exporter.sample.experiments.plan import Ground, plan_experiment
 from exporter.sample.experiments.wish import Steps, Wish
+from exporter.sample.experiments.words import Text
 from exporter.sample.points import Block, CrossAttention, Points, Residual, Skip
 from exporter.sample.prompts import Prompt, Word
 
@@ -44,6 +45,7 @@ GROUND = Ground(
         (wishes.without, "attn:mid_block@2-4", Wish("attn", "mid_block", (0.0,), Steps(2, 4))),
         (wishes.scaled, "time:mid_block=2@-3", Wish("time", "mid_block", (2.0,), Steps(1, 3))),
         (wishes.masked, "red@4-", Wish("word", "red", (0.0,), Steps(4, None))),
+        (wishes.masked, "red/up#2@3", Wish("word", "red/up#2", steps=Steps(3, 3))),
         (wishes.swapped, "red,blue@2", Wish("swap", "red,blue", (), Steps(2, 2))),
         (wishes.freeu, "0.9,0.2,1.5,1.6", Wish("freeu", "", (0.9, 0.2, 1.5, 1.6))),
     ],
@@ -89,6 +91,10 @@ def test_forms_that_are_none(read: Callable[[str], Wish], text: str, message: st
         (wishes.without(f"head:{RESNET}#1"), "a resnet; expected one head"),
         (wishes.without("self:all"), "expected a model in which there is"),
         (wishes.masked("rde"), "no word 'rde' in the prompt; nearest: red"),
+        (wishes.masked("rde/up_blocks"), "no word 'rde' in the prompt; nearest: red"),
+        (wishes.masked("red/up_blocks.7"), f"no such module; nearest: {ATTN}"),
+        (wishes.masked(f"red/{RESNET}"), "a resnet; expected what cross-attentions alone add"),
+        (wishes.masked("red/up_blocks#3"), f"of {ATTN}; expected 1 to 2"),
         (wishes.swapped("red,circle"), "1 and 2 tokens"),
         (wishes.without("guidance:con"), "expected uncond or cond; nearest: cond"),
         (wishes.without("skip:0@6"), "expected steps from 1 to 5"),
@@ -139,6 +145,28 @@ def test_what_is_fed_at_a_step():
     assert masked[0] == [[0, 0, 0, 0], [0, off, 0, 0]]
     assert masked[1] == [[0, 0, 0, 0], [0, off, off, off]]  # two tokens, one word
     assert not any(value.any() for value in [experiment.fed(())["experiment.words"]])
+
+
+def test_a_word_in_a_place_alone_has_an_input_of_its_own():
+    asked = map(wishes.masked, ("red", "circle/up_blocks.1", "red/up_blocks.1#2"))
+    everywhere, there, head = plan_experiment([*asked], GROUND, POINTS).edits
+    off = -10_000.0
+    for edit, name, expected in (
+        (everywhere, "experiment.words", [0, off, 0, 0]),
+        (there, "experiment.words.1", [0, 0, off, off]),
+        (head, "experiment.words.2", [0, off, 0, 0]),
+    ):
+        fed = edit.feeds(edit.wishes)
+        assert fed[name][-1, 0, 0].tolist() == expected
+        assert edit.modules() == [ATTN]
+
+
+def test_a_word_with_a_slash_is_a_word():
+    words = (Word("and/or", (1,)),)
+    text = Text(1, 3, words)
+    assert text.split("and/or") == ("and/or", "")
+    assert text.split("and/or/up_blocks") == ("and/or", "up_blocks")
+    assert text.split("/up_blocks") == ("/up_blocks", "")
 
 
 def test_what_is_recorded():
