@@ -70,11 +70,6 @@ IMPORTANCE = Kind(
     (".json",),
     re.compile(rb'\s*\{\s*"format": [^,]*,\s*"kind": "importance"'),
 )
-ANNOTATE_REPORT = Kind(
-    "an annotation's report",
-    (".json",),
-    re.compile(rb'\s*\{\s*"target": [^\n]*\n?\s*"roles":'),
-)
 JUNIT = Kind("a JUnit report", (".xml",), re.compile(rb"\s*(<\?xml[^>]*>\s*)?<testsuites\b"))
 MARKDOWN = Kind("a parity summary", (".md",), re.compile(rb"## Parity of `"))
 COMMANDS = Kind("workflow commands", (".txt",), re.compile(rb"::(error|notice) "))
@@ -83,7 +78,7 @@ SVG = Kind("an SVG", (".svg",), re.compile(rb"(?=\s*<).*?<svg\b", re.DOTALL))
 PNG = Kind("a PNG", (".png",), re.compile(rb"\x89PNG\r\n"))
 KINDS = (
     ONNX, RECORDING, ADAPTER, ORT_ADAPTER, EXPORT_REPORT, PARITY_REPORT, PROFILE, IMPORTANCE,
-    ANNOTATE_REPORT, JUNIT, MARKDOWN, COMMANDS, SEARCH_LOG, SVG, PNG,
+    JUNIT, MARKDOWN, COMMANDS, SEARCH_LOG, SVG, PNG,
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.parts import parts_of_file
-from exporter.targets import ANNOTATE_REPORT, ONNX, Target, guard
+from exporter.targets import EXPORT_REPORT, ONNX, Target, guard
 from exporter.terminal import Parser, StageDisplay, run
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         "--no-check", dest="check", action="store_false", help="do not compare the bits"
     )
     parser.add_argument("--provider", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--report", type=Target((ANNOTATE_REPORT,)), metavar="FILE.json")
+    parser.add_argument("--report", type=Target((EXPORT_REPORT,)), metavar="FILE.json")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser

@@ -24,6 +24,7 @@ from exporter.passes.name_dims import NameDims
 from exporter.passes.names import free_name
 from exporter.runtime.loading import load_graph, understood
 
+_TYPED_FUNCTIONS = 10  # the first version in which a function tells its values' shapes
 _LARGE = 1024  # bytes; what is smaller may be a size that shapes depend on
 
 
@@ -48,6 +49,7 @@ def flatten(path: Path) -> ir.Model:
         outputs = f"{len(model.graph)} nodes and {len(model.graph.outputs)} outputs"
         raise UsageError(f"{path.name} has {outputs}", "a UNet: one output")
     _name_all(model.graph)
+    model.ir_version = max(model.ir_version, _TYPED_FUNCTIONS)
     return model
 
 
@@ -71,7 +73,8 @@ def infer_shapes(model: ir.Model, inputs: Mapping[str, str]) -> int:
             known = told.get(value.name or "")
             if known is not None and (infer is _symbolic or _unknown(value.shape)):
                 value.type = ir.TensorType(ir.DataType(known.elem_type))
-                value.shape = _shape(known) or value.shape
+                shape = _shape(known)
+                value.shape = value.shape if shape is None else shape
     axes = _axes(model.graph, inputs)
     NameDims(axes, ceil=not any("//" in letter for letter in axes.values()))(model)
     return sum(_unknown(value.shape) for node in model.graph for value in node.outputs)

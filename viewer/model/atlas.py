@@ -10,6 +10,7 @@ from typing import Any
 
 from viewer.model import file as model_file
 from viewer.model import nets, unet
+from viewer.model.attention import ATTENTION_ROLES, Attention, attentions
 from viewer.model.expand import expand
 from viewer.model.flows import with_costs, with_flows
 from viewer.model.groups import grouped
@@ -18,7 +19,7 @@ from viewer.model.sizes import Nominal
 from viewer.model.stage import Stage, find_stage
 from viewer.model.standing import Standing, standing
 from viewer.model.tree import Node, Tree
-from viewer.model.unet import Attention, Block, Injection, Skip
+from viewer.model.unet import Block, Injection, Skip
 from viewer.numbers import plain_json
 
 
@@ -107,7 +108,7 @@ class Atlas:
         found: dict[str, list[int]] = {}
         for node in self.tree.nodes:
             role = node.role
-            if not role or role in ("shape", "block", *unet.ATTENTION_ROLES):
+            if not role or role in ("shape", "block", *ATTENTION_ROLES):
                 continue
             parent = self.tree.nodes[node.parent] if node.parent is not None else None
             if role != "time_injection" and not (parent and parent.role == role):
@@ -189,7 +190,7 @@ def read(
     found = unet.skips(tree)
     tree = _mark_skips(tree, found)
     boxes = (*unet.blocks(tree, found), *nets.zero_convolutions(tree))
-    parts = (boxes, found, unet.injections(tree), unet.attentions(tree))
+    parts = (boxes, found, unet.injections(tree), attentions(tree))
     stage = find_stage(tree, _json(metadata.get("atlas.sampler")))
     atlas = Atlas(file, metadata, nominal, tree, *parts, missing=(), stage=stage)
     return replace(atlas, missing=tuple(_missing(atlas)))
