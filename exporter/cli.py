@@ -164,6 +164,7 @@ def _request(arguments: argparse.Namespace, kind: type[ExportRequest]) -> Export
         fuse_lora=tuple(arguments.fuse_lora),
         controlnets=tuple(arguments.controlnet),
         ip_adapters=tuple(arguments.ip_adapter),
+        guess_mode=arguments.guess_mode,
     )
 
 

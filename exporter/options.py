@@ -162,6 +162,12 @@ def _condition_options(parser: argparse.ArgumentParser) -> None:
         help="a ControlNet to put into the graph, image and strength as inputs; repeatable",
     )
     group.add_argument(
+        "--guess-mode",
+        action="store_true",
+        help="of --controlnet: strengths that grow from a tenth at the first skip to the "
+        "whole in the middle, one for each sample, 0 for the half without text",
+    )
+    group.add_argument(
         "--ip-adapter",
         action="append",
         default=[],

@@ -94,6 +94,8 @@ def make_plan(
         raise UsageError('--keep-fp32 ""', "a module's path", "use --dtype fp32 for all")
     if request.lora:
         _guard_lora(request)
+    if request.guess_mode and not request.controlnets:
+        raise UsageError("--guess-mode without --controlnet")
     guard_target(target)
     if request.check:
         require_tolerances(request.atol, request.rtol)
@@ -129,7 +131,7 @@ def _look(
         source = with_loras(source, request.fuse_lora)
     source = with_conditions(source, request.conditions)
     source = with_ip_adapters(source, request.ip_adapters)
-    source = with_controlnets(source, request.controlnets)
+    source = with_controlnets(source, request.controlnets, guess_mode=request.guess_mode)
     source = replace(source, prediction=request.prediction or source.prediction)
     dtype = request.dtype or _dtype_of(source)
     if request.optimize:

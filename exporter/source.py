@@ -86,12 +86,15 @@ def load_source(
     return _from_folder(root, model, "hub", subfolder, variant, use_cache)
 
 
-def with_controlnets(source: Source, folders: Sequence[str]) -> Source:
+def with_controlnets(
+    source: Source, folders: Sequence[str], *, guess_mode: bool = False
+) -> Source:
     """The same UNet with ControlNets in its graph, in this order.
 
     Args:
         source: The UNet.
         folders: Diffusers folders of a ``ControlNetModel`` each.
+        guess_mode: Their strengths are one for each sample, and grow towards the middle.
 
     Raises:
         SourceError: A folder that holds no ControlNet, or a broken one.
@@ -101,12 +104,12 @@ def with_controlnets(source: Source, folders: Sequence[str]) -> Source:
         return source
     nets = tuple(map(_controlnet, folders))
     for net in nets:
-        require_fit(net, source)
+        require_fit(net, source, guess_mode=guess_mode)
     weights = [(f"{PREFIX}{index}", net.weights) for index, net in enumerate(nets)]
     return replace(
         source,
         weights=JointWeights(source.weights, weights),
-        inputs=(*source.inputs, *controlnet_specs(nets)),
+        inputs=(*source.inputs, *controlnet_specs(nets, guess_mode=guess_mode)),
         controlnets=nets,
     )
 

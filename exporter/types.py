@@ -265,3 +265,4 @@ class ExportRequest:
     fuse_lora: tuple[str, ...] = ()
     controlnets: tuple[str, ...] = ()
     ip_adapters: tuple[str, ...] = ()
+    guess_mode: bool = False

@@ -46,14 +46,17 @@ def is_control(name: str) -> bool:
     return name.startswith((COND, SCALE))
 
 
-def controlnet_specs(nets: tuple[Net, ...]) -> tuple[InputSpec, ...]:
-    """The image of each net, then the strength of each.
+def controlnet_specs(
+    nets: tuple[Net, ...], *, guess_mode: bool = False
+) -> tuple[InputSpec, ...]:
+    """The image of each net, then the strength of each: in guess mode one for each sample.
 
     The image is as much larger than the latents as the net's embedding makes it smaller: eight
     times in every published net.
     """
     images = [_image(f"{COND}{index}", net.config) for index, net in enumerate(nets)]
-    return (*images, *(InputSpec(f"{SCALE}{index}", ()) for index in range(len(nets))))
+    shape = ("B",) if guess_mode else ()
+    return (*images, *(InputSpec(f"{SCALE}{index}", shape) for index in range(len(nets))))
 
 
 def own_specs(config: Mapping[str, Any]) -> tuple[InputSpec, InputSpec]:
@@ -81,17 +84,21 @@ def _image(name: str, config: Mapping[str, Any]) -> InputSpec:
     return InputSpec(name, ("B", channels, f"{times}H", f"{times}W"))
 
 
-def require_fit(net: Net, source: Source) -> None:
+def require_fit(net: Net, source: Source, *, guess_mode: bool = False) -> None:
     """Refuses a net that was made for another family of UNets.
+
+    One that pools its residuals is run in guess mode by diffusers' pipelines, and here.
 
     Raises:
         UsageError: Names the first setting in which both differ.
     """
     if source.class_name != "UNet2DConditionModel":
         raise UsageError(f"--controlnet with a {source.class_name}", "a UNet2DConditionModel")
-    if net.config.get("global_pool_conditions"):
+    if net.config.get("global_pool_conditions") and not guess_mode:
         raise UsageError(
-            f"{net.name} pools its residuals", "a ControlNet with images as residuals"
+            f"{net.name} pools its residuals",
+            "a ControlNet with images as residuals",
+            "add --guess-mode, as diffusers' pipelines do for it",
         )
     for key in _SHARED:
         own, wanted = _plain(net.config.get(key)), _plain(source.config.get(key))
@@ -124,17 +131,41 @@ def controlled(
     own = {k: v for k, v in arguments.items() if "residual" not in k and k != "sample"}
     while f"{COND}{index}" in tensors:
         net: Any = unet.get_submodule(f"{PREFIX}{index}")
+        scale = tensors[f"{SCALE}{index}"]
         made, last = net(
             arguments["sample"][:, : net.config.in_channels],
             controlnet_cond=tensors[f"{COND}{index}"],
-            conditioning_scale=tensors[f"{SCALE}{index}"],
+            conditioning_scale=scale if scale.ndim == 0 else 1.0,
             return_dict=False,
             **own,
         )
+        if scale.ndim:
+            *made, last = _guessed((*made, last), scale, net.config.global_pool_conditions)
         skips = [a + b for a, b in zip(skips, made, strict=True)] if skips else list(made)
         middle = last if middle is None else middle + last
         index += 1
     return {SKIPS: skips, MIDDLE: middle} if index else {}
+
+
+def _guessed(
+    residuals: tuple[torch.Tensor, ...], scale: torch.Tensor, pooled: bool
+) -> list[torch.Tensor]:
+    """Guess mode as pipelines do it: a tenth at the first skip, the whole in the middle.
+
+    There a net sees only the half with text, and the other half's residuals are zeros: here
+    that half has a strength of 0.
+
+    Args:
+        residuals: At strength 1.
+        scale: Of each sample, (B,).
+        pooled: Whether they are pooled, (B, C, 1, 1): then all are as strong.
+    """
+    import torch  # here, so that the names of inputs can be had without it
+
+    count = len(residuals)
+    steps = [1.0] * count if pooled else torch.logspace(-1, 0, count).tolist()
+    each = scale.reshape(-1, 1, 1, 1)
+    return [one * (each * step) for one, step in zip(residuals, steps, strict=True)]
 
 
 def _plain(value: Any) -> Any:

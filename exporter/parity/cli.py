@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from exporter.conditions.controlnet import SCALE
 from exporter.disk import write_text
 from exporter.errors import ParityError, UsageError
 from exporter.parity.options import SCHEDULERS, command_line
@@ -161,7 +162,8 @@ def _source(arguments: argparse.Namespace, contract: Contract, progress: OnProgr
         progress=progress,
     )
     source = with_ip_adapters(with_loras(source, arguments.fuse_lora), arguments.ip_adapter)
-    return with_controlnets(source, arguments.controlnet)
+    guess_mode = len(contract.shapes.get(f"{SCALE}0", ())) == 1
+    return with_controlnets(source, arguments.controlnet, guess_mode=guess_mode)
 
 
 def _cases(

@@ -31,6 +31,7 @@ DEFAULTS: Mapping[str, Any] = {
     "conditions": [],
     "controlnet": [],
     "ip_adapter": [],
+    "guess_mode": False,
     "lora": None,
     "fuse_lora": [],
     "keep_steps": False,

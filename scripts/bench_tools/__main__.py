@@ -1,4 +1,4 @@
-"""``scripts/bench peers|floor|scale|gpu|sampler|copies``."""
+"""``scripts/bench peers|floor|scale|gpu|sampler|viewer|copies``."""
 
 import sys
 from importlib import import_module
@@ -9,6 +9,7 @@ COMMANDS = {
     "scale": "scale",
     "gpu": "gpu",
     "sampler": "sampling",
+    "viewer": "viewing",
     "copies": "copies",
 }
 

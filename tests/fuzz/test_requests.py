@@ -19,7 +19,7 @@ from viewer.serve.server import Server
 from viewer.serve.shown import Shown
 
 PATHS = (
-    "/", "/atlas/0", "/web/page/main.js", "/netron/0/index.html", "/data/0/0", "/recording",
+    "/", "/page.js", "/web/page/main.js", "/netron/0/index.html", "/data/0/0", "/recording",
     "/recorded", "/compare", "/weights", "/offline", "/upload/x", "/sample/state/9",
     "/sample/begin", "/sample/ready", "/sample/cancel", "/sample/1/data",
 )  # fmt: skip

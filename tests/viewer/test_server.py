@@ -115,8 +115,8 @@ def test_netron_page_is_extended_in_memory_only(serve, atlas):
     text = page.decode()
     assert '<meta name="version" content="0.0.0">' in text
     assert 'name="date"' not in text
-    assert text.index("/web/netron/overlay.js") < text.index("index.js")
-    assert "overlay.js" not in (find().folder / "index.html").read_text()
+    assert text.index("/netron.js") < text.index("index.js")
+    assert "/netron.js" not in (find().folder / "index.html").read_text()
 
 
 def test_two_viewers_in_one_process_show_their_own_model(serve, atlas, tmp_path):

@@ -144,7 +144,7 @@ ANSWERS = {
     "differ": "python -m viewer tiny.onnx other.onnx",
     "duration": "python -m exporter.profile tiny.onnx --case B1H16W16S77",
     "without": "exporter.sample tiny.onnx tiny-without-skip-0.safetensors --without skip:0",
-    "word": "exporter.sample tiny.onnx --prompt",
+    "word": "viewer tiny.onnx --pipeline FOLDER",
 }
 
 

@@ -1,4 +1,4 @@
-"""Our JavaScript modules, in the order of their imports, or as one script.
+"""Our JavaScript modules in the order of their imports, as one script.
 
 They import and export by name only, so that two regular expressions are all it takes.
 """

@@ -74,10 +74,9 @@ class Netron:
             '<meta name="version" content="0.0.0">\n<meta name="type" content="Atlas">\n'
             f'<meta name="file" content="model.onnx">\n<meta name="name" content="{name}">\n'
             f'<meta name="identifier" content="{name}">\n'
-            '<link rel="stylesheet" href="/web/page/roles.css">\n'
-            '<link rel="stylesheet" href="/web/netron/overlay.css">\n'
+            '<link rel="stylesheet" href="/netron.css">\n'
             f"{self._preloads()}"
-            '<script type="module" src="/web/netron/overlay.js"></script>'
+            '<script type="module" src="/netron.js"></script>'
         )
         page, metas = re.subn(r'<meta name="(?:version|date)" content="[^"]*">', "", page)
         page, heads = re.subn(r"<head>", lambda _: f"<head>\n{head}", page, count=1)

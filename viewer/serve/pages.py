@@ -1,4 +1,4 @@
-"""Our pages: served in pieces, or as one file that asks for nothing.
+"""Our pages: served with one script and one style each, or as one file that asks for nothing.
 
 A page is a folder of ``web/`` with an ``index.html`` that names its styles and its module.
 """
@@ -9,32 +9,54 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from viewer.serve.bundle import bundle, modules
+from viewer.serve.bundle import bundle
 
 WEB = Path(__file__).parent.parent / "web"
 Page = Literal["page", "replay"]
 
+_NETRON_STYLES = ("page/roles.css", "netron/overlay.css")
 _DATA = "<!-- data -->"
+_STYLE = re.compile(r' *<link rel="stylesheet"[^>]*>\n')
 _LINK = re.compile(r' *<link rel="(\w+)" href="/web/([\w/.-]+)"[^>]*>\n')
 _ENTRY = re.compile(r'<script type="module" src="/web/([\w/.-]+)"></script>')
 
 
-def served(page: Page, shown: Mapping[str, Any]) -> bytes:
-    """A page whose styles and modules the server hands out.
+def served(page: Page, shown: Mapping[str, Any], asked: Sequence[str] = ()) -> bytes:
+    """A page whose style and script the server hands out, see ``piece``.
 
     Args:
         page: Which one.
         shown: What its script is told; every text in it is untrusted.
+        asked: Addresses that its script will ask for: a browser then does so at once.
     """
+    html = _ENTRY.sub(f'<script type="module" src="/{page}.js"></script>', _index(page))
+    html = _STYLE.sub("", html)
+    data = [
+        f'<link rel="stylesheet" href="/{page}.css" />',
+        *(f'<link rel="preload" as="fetch" href="{one}" crossorigin />' for one in asked),
+        _script(shown),
+    ]
+    return html.replace(_DATA, "\n".join(data)).encode(errors="replace")
+
+
+@cache
+def piece(page: Page | Literal["netron"], kind: Literal["js", "css"]) -> bytes:
+    """All modules of a page as one script, or all its styles as one.
+
+    A browser asks for six files at a time: seventy are there later than one. ``netron`` is
+    what we add to Netron's page.
+    """
+    if page == "netron":
+        styles = (WEB / name for name in _NETRON_STYLES)
+        text = "\n".join(one.read_text(encoding="utf-8") for one in styles)
+        return (bundle(WEB, "netron/overlay.js") if kind == "js" else text).encode()
     html = _index(page)
-    # All modules at once, not in as many rounds as their imports are deep.
-    names = modules(WEB, _entry(html))
-    links = [f'<link rel="modulepreload" href="/web/{name}" />' for name in names]
-    return html.replace(_DATA, "\n".join([*links, _script(shown)])).encode(errors="replace")
+    return (bundle(WEB, _entry(html)) if kind == "js" else _style(html)).encode()
 
 
 def self_contained(page: Page, shown: Mapping[str, Any], recording: bytes = b"") -> bytes:

@@ -236,7 +236,7 @@ class Sampler:
 
     def _forget(self) -> None:
         """Deletes all but the newest recordings; a run that is forgotten is gone."""
-        for run in self._runs[: len(self._runs) - KEPT + 1]:
+        for run in self._runs[: max(0, len(self._runs) - KEPT + 1)]:
             if run.file is not None:
                 run.file.unlink(missing_ok=True)
         self._runs = self._runs[-(KEPT - 1) :]

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import ThreadingHTTPServer
-from typing import Any
+from typing import Any, Literal
 
 from viewer.errors import TargetError, ViewerError
 from viewer.model.compare import weights
@@ -78,6 +78,16 @@ class Server(ThreadingHTTPServer):
         host, port = self.server_address[:2]
         name = "127.0.0.1" if host in _ANYWHERE else str(host)
         return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Serves until ``shutdown``; what every page asks for is made before it does."""
+        threading.Thread(target=self._make_ready, daemon=True).start()
+        super().serve_forever(poll_interval)
+
+    def _make_ready(self) -> None:
+        pages.piece("page", "js")
+        pages.piece("page", "css")
+        _ = self.shown.atlases
 
     def start(self) -> threading.Thread:
         """Serves from a thread of its own until ``close``."""
@@ -202,7 +212,8 @@ class Handler(SamplingRoutes):
             netron=self.server.pages.version,
             sampling=None if sampler is None else sampler.about(),
         )
-        self._html(pages.served("page", about))
+        asked = [f"/m/{index}/atlas.json" for index in range(len(self.server.shown.models))]
+        self._html(pages.served("page", about, asked))
 
     def _web(self, name: str) -> None:
         kind = netron.content_type(name)
@@ -211,6 +222,13 @@ class Handler(SamplingRoutes):
             self._text(HTTPStatus.NOT_FOUND, "not found")
             return
         self._bytes(file.read_bytes(), kind, POLICY)
+
+    def _piece(
+        self, page: Literal["page", "replay", "netron"], kind: Literal["js", "css"]
+    ) -> None:
+        self._bytes(
+            pages.piece(page, kind), netron.content_type(f"{page}.{kind}") or "", POLICY
+        )
 
     def _atlas(self, index: str) -> None:
         self._bytes(self.server.shown.atlases[int(index)], "application/json", POLICY)
@@ -236,7 +254,8 @@ class Handler(SamplingRoutes):
     def _replay(self) -> None:
         shown = self.server.shown
         about = {"models": len(shown.models), "file": shown.recorded().path.name}
-        self._html(pages.served("replay", about))
+        asked = ["/m/0/atlas.json"] if shown.models else []
+        self._html(pages.served("replay", about, asked))
 
     def _recorded(self) -> None:
         path = self.server.shown.recorded().path
@@ -264,6 +283,7 @@ class Handler(SamplingRoutes):
 
 ROUTES: tuple[tuple[str, re.Pattern[str], Callable[..., None]], ...] = (
     ("GET", re.compile(r"/"), Handler._page),
+    ("GET", re.compile(r"/(page|replay|netron)\.(js|css)"), Handler._piece),
     ("GET", re.compile(r"/web/((?:page|netron|replay)/[\w-]+\.\w+)"), Handler._web),
     ("GET", re.compile(r"/m/(\d{1,2})/atlas\.json"), Handler._atlas),
     ("GET", re.compile(r"/m/(\d{1,2})/data/(\d{1,4})"), Handler._data),

@@ -61,6 +61,25 @@ class Viewer:
     drawn: str
 
 
+# While a large layout runs, a notice (with a button that would cancel it) is shown.
+_NETRON = """(page => {
+  const body = page?.body?.classList;
+  if (body?.contains('alert')) return page.getElementById('message-text').innerText;
+  return Boolean(body?.contains('default') && page.querySelector('g.graph-node'));
+})"""
+
+
+def _atlas(drawn: str, query: str = "") -> Viewer:
+    return Viewer(
+        lambda bin, file, port: [
+            str(bin / "python"), "-m", "viewer", str(file), "--port", str(port),
+            "--no-browser",
+        ],
+        lambda _: f"/{query}",
+        drawn,
+    )  # fmt: skip
+
+
 VIEWERS = {
     "netron": Viewer(
         lambda bin, file, port: [
@@ -68,21 +87,11 @@ VIEWERS = {
             "--verbosity", "quiet", str(file),
         ],
         lambda _: "/",
-        # While a large layout runs, a notice (with a button that would cancel it) is shown.
-        """(() => {
-          const body = document.body.classList;
-          if (body.contains('alert')) return document.getElementById('message-text').innerText;
-          return body.contains('default') && !!document.querySelector('g.graph-node');
-        })()""",
+        f"{_NETRON}(document)",
     ),
-    "atlas": Viewer(
-        lambda bin, file, port: [
-            str(bin / "python"), "-m", "viewer", str(file), "--port", str(port),
-            "--no-browser",
-        ],
-        lambda _: "/",
-        "!!document.querySelector('svg g.block')",
-    ),
+    "atlas": _atlas("!!document.querySelector('svg g.block')"),
+    # The same Netron, in its frame on our page.
+    "atlas-graph": _atlas(f"{_NETRON}(document.querySelector('iframe')?.contentDocument)"),
     "tensorboard": Viewer(
         lambda bin, file, port: [
             str(bin / "tensorboard"), "--logdir", str(file), "--host", "127.0.0.1",

@@ -21,7 +21,7 @@ export async function exportAs(app, menu) {
 export async function figure(app, kind) {
   const note = app.atlas.weights_note;
   if (kind === "graph") {
-    return stamped(await app.graphs[app.index].figure(), note);
+    return stamped(await app.graphs.current.figure(), note);
   }
   const found =
     kind === "map"

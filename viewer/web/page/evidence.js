@@ -1,23 +1,13 @@
 // Answers that need more than the file: a recording, a report, a profile or a second file. Where
 // it is not there, the one command that makes it.
 
-import { part } from "./answers.js";
 import { movedModules } from "./moved.js";
-import { blockOf } from "./layout.js";
-import { percent, plural, share, small } from "./numbers.js";
+import { flopsShare, flopsWord, percent, plural, share, small } from "./numbers.js";
 import { nameOf } from "./storyparts.js";
 import { timeOf } from "./timing.js";
 
 const RUN = "python -m";
 const HALVES = ["fp16", "bf16"];
-
-function sampleNext(app) {
-  return app.has("sample") && !app.offline
-    ? [["Sample on this page", () => app.state.set({ tab: "sample" })]]
-    : app.shown.recording && !app.offline
-      ? [["Open the recording", () => window.location.assign("/recording")]]
-      : [];
-}
 
 // What fp16 loses: the report's list of modules that leave its range, and each module's error.
 export function precision(app) {
@@ -50,8 +40,8 @@ function unmeasured(atlas, dtype) {
     need: half
       ? located(atlas, "No parity report is beside the file. This makes one:")
       : {
-          say: "This writes an fp16 file, proves it, and writes the report that the page then shows:",
-          run: `${RUN} exporter ${stem}-fp16.onnx --model ${atlas.name} --dtype fp16 --report ${stem}-fp16.report.json`,
+          say: `This writes an fp16 file of ${atlas.name} (if that was a folder, --model takes its path), measures what it loses, and opens the page with the report:`,
+          run: `${RUN} exporter ${stem}-fp16.onnx --model ${atlas.name} --dtype fp16 --report ${stem}-fp16.report.json && ${RUN} viewer ${stem}-fp16.onnx`,
         },
   };
 }
@@ -72,7 +62,7 @@ function located(atlas, say) {
   const stem = atlas.file.replace(/\.onnx$/, "");
   return {
     say,
-    run: `${RUN} exporter.parity ${atlas.file} --locate --report ${stem}.report.json`,
+    run: `${RUN} exporter.parity ${atlas.file} --locate --report ${stem}.report.json && ${RUN} viewer ${atlas.file}`,
   };
 }
 
@@ -152,12 +142,12 @@ export function duration(app) {
       say: [
         "Time is measured, not counted, and no profile of this file is here.",
         most
-          ? `By FLOPs alone ${nameOf(atlas, most)} would take the longest (${share(most.flops, atlas.flops)}), if every FLOP were as fast.`
+          ? `By FLOPs alone ${nameOf(atlas, most)} would take the longest (${flopsShare(most.flops, atlas)}), if every FLOP were as fast.`
           : "No blocks were found in this file.",
       ],
       need: {
-        say: "This measures it at the size on the page; open the page again, and the map is tinted by it:",
-        run: `${RUN} exporter.profile ${atlas.file} --case B${batch}H${height}W${width}S${tokens} --report ${stem}.profile.json`,
+        say: "This measures it at the size on the page, and opens the page with the map tinted by it:",
+        run: `${RUN} exporter.profile ${atlas.file} --case B${batch}H${height}W${width}S${tokens} --report ${stem}.profile.json && ${RUN} viewer ${atlas.file}`,
       },
       next: [["What holds the FLOPs?", () => app.asks("holds")]],
     };
@@ -170,11 +160,11 @@ export function duration(app) {
     say: [
       `One step takes ${milliseconds(profile.wall)} on ${profile.provider ?? "an unknown device"}${sizes ? ` at ${sizes}` : ""}, its kernels ${milliseconds(profile.total)}; ${share(profile.attributed, 1)} of that has a module.`,
       sorted.length > 0
-        ? `${nameOf(atlas, sorted[0][0])} takes the longest: ${milliseconds(sorted[0][1])}, ${share(sorted[0][1], profile.total)} of the time for ${share(sorted[0][0].flops, atlas.flops)} of the FLOPs.`
+        ? `${nameOf(atlas, sorted[0][0])} takes the longest: ${milliseconds(sorted[0][1])}, ${share(sorted[0][1], profile.total)} of the time for ${flopsShare(sorted[0][0].flops, atlas)}.`
         : "None of its modules is in this file.",
     ],
     table: {
-      head: ["block", "time", "of the time", "of the FLOPs"],
+      head: ["block", "time", "of the time", `of the ${flopsWord(atlas)}`],
       rows: sorted.map(([block, time]) => [
         { node: block.nodes[0], text: nameOf(atlas, block) },
         milliseconds(time),
@@ -190,62 +180,4 @@ function milliseconds(microseconds) {
   return Number.isFinite(microseconds)
     ? `${Number((microseconds / 1000).toPrecision(3))} ms`
     : "unknown";
-}
-
-export function without(app) {
-  const { atlas, state } = app;
-  if (atlas.skips.length === 0) {
-    return { say: ["The file marks no skip."] };
-  }
-  const [, wished] = state.current.story.split(":");
-  const skip = atlas.skips.find((one) => one.id === wished) ?? atlas.skips[0];
-  const to = atlas.blocks[blockOf(atlas, skip.sink)];
-  const stem = atlas.file.replace(/\.onnx$/, "");
-  const others = atlas.skips.filter((one) => one !== skip).slice(0, 3);
-  return {
-    say: [
-      `Skip ${skip.id}: ${to ? nameOf(atlas, to) : "the up side"} would read zeros in ${part(atlas, skip)} of the channels of ${atlas.nodes[skip.sink].path}. All it then knows of that detail has to come through the bottom of the U.`,
-      "What that does to an image is seen by sampling twice from the same noise, with the skip and without.",
-    ],
-    need: {
-      say: "The run without it, from the same seed; compare its image with the plain run's:",
-      run: `${RUN} exporter.sample ${atlas.file} ${stem}-without-skip-${skip.id}.safetensors --without skip:${skip.id} --image ${stem}-without-skip-${skip.id}.png`,
-    },
-    next: [
-      ...sampleNext(app),
-      ...others.map((one) => [
-        `Skip ${one.id} instead`,
-        () => state.set({ story: `skip:${one.id}`, stop: "1" }),
-      ]),
-    ],
-  };
-}
-
-export function word(app) {
-  const { atlas } = app;
-  const doors = atlas.attentions.filter((one) => one.role === "cross_attention");
-  const stem = atlas.file.replace(/\.onnx$/, "");
-  if (doors.length === 0) {
-    return { say: ["The file names no cross-attention, so no word meets a pixel."] };
-  }
-  const say = [
-    `${plural(doors.length, "cross-attention")} decide it: in each, every place spreads its attention over the ${atlas.nominal.tokens} tokens, and the shares of a word are its map.`,
-  ];
-  if (app.shown.recording) {
-    say.push(
-      "A recording is here: its maps show, step by step, where each word is looked for.",
-    );
-    return { say, next: sampleNext(app) };
-  }
-  say.push(
-    "Which word wins where depends on the prompt and the noise: it is recorded while the model samples.",
-  );
-  return {
-    say,
-    need: {
-      say: "This records a run and opens the page with it:",
-      run: `${RUN} exporter.sample ${atlas.file} --prompt "a red circle above a blue square on gray" && ${RUN} viewer ${atlas.file} --recording ${stem}.recording.safetensors`,
-    },
-    next: [...sampleNext(app), ["Where does the text enter?", () => app.asks("text")]],
-  };
 }

@@ -50,6 +50,12 @@ export class Experiments {
     this.changed();
   }
 
+  // This one, and no other.
+  only(name, option, what) {
+    this.known.clear();
+    this.put(name, option, what);
+  }
+
   drop(name) {
     this.known.delete(name);
     this.draw();

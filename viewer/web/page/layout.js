@@ -120,12 +120,15 @@ function top(atlas, plan) {
     at("conv_out", { x: right, y: 182, width: size.box });
     return 256;
   }
+  const pill = 92;
+  const gap = size.box < pill + 104 + 30 ? 14 : 30;
+  const conv = size.box - pill - gap;
   plan.inputs = {
     text: { x: 6, y: 4, width: 290, height: 28 },
     [third(atlas)]: { x: 316, y: 4, width: Math.min(300, width - 322), height: 28 },
     time: { x: size.time - 12, y: 42, width: 158, height: 28 },
-    sample: { x: gutter, y: 91, width: 92, height: 28 },
-    out: { x: width - gutter - 96, y: 91, width: 96, height: 28 },
+    sample: { x: gutter, y: 91, width: pill, height: 28 },
+    out: { x: width - gutter - pill, y: 91, width: pill, height: 28 },
   };
   at("text", { x: 316, y: 2, width: 190 });
   if (width >= 840) {
@@ -136,8 +139,8 @@ function top(atlas, plan) {
     });
   }
   at("time", { x: size.time + 176, y: 36, width: 210 });
-  at("conv_in", { x: gutter + 122, y: 85, width: Math.max(size.box - 122, 104) });
-  at("conv_out", { x: right, y: 85, width: Math.max(size.box - 122, 104) });
+  at("conv_in", { x: gutter + pill + gap, y: 85, width: conv });
+  at("conv_out", { x: right, y: 85, width: conv });
   return 152;
 }
 

@@ -1,21 +1,24 @@
 // The page: puts the map, Netron and the panels together around one state.
 
 import { Atlas } from "./atlas.js";
+import { attentionPanel } from "./attentionpanel.js";
+import { fillBar } from "./bar.js";
 import { comparePanel } from "./comparing.js";
 import { deliver, exportAs, figure } from "./delivering.js";
 import { el, recall, redraw, remember, swap } from "./dom.js";
-import { buildFrame, drawCrumbs, drawFold, drawTabs, fillBar, listenToKeys } from "./frame.js";
-import { GraphFrame } from "./graph.js";
+import { buildFrame, drawCrumbs, drawFold, drawTabs, listenToKeys } from "./frame.js";
+import { Graphs } from "./graphs.js";
 import { legend } from "./legend.js";
 import { drawMaps } from "./mapview.js";
 import { outline } from "./outline.js";
-import { aboutPanel, attentionPanel, shapesPanel, timePanel } from "./panels.js";
+import { aboutPanel, shapesPanel } from "./panels.js";
 import { moduleErrors, parityPanel } from "./parity.js";
 import { ask, askPanel } from "./questions.js";
 import { roleLabel } from "./roles.js";
 import { Sampling } from "./sampling.js";
 import { applySize, sizeBox } from "./sizebox.js";
 import { State } from "./state.js";
+import { timePanel } from "./timepanel.js";
 import { follow, litByStory, tell, told } from "./telling.js";
 import { litEverywhere } from "./trace.js";
 import { traced, tracePanel } from "./tracepanel.js";
@@ -39,7 +42,7 @@ class App {
     this.state = new State();
     this.numbers = recall("numbers") === "1";
     this.hidden = new Set();
-    this.graphs = [];
+    this.graphs = new Graphs(this);
     this.atlases = [];
     this.comparison = about.comparison ?? null;
     this.errors = moduleErrors(about.report ?? {});
@@ -79,7 +82,7 @@ class App {
       window.atlasPayloads = asked;
     }
     if (this.state.current.open || this.state.current.select) {
-      this.needGraph(first);
+      this.graphs.need(first);
     }
     const data = await Promise.all(asked);
     this.atlases = data.map((one) => new Atlas(one));
@@ -95,8 +98,8 @@ class App {
     document.documentElement.dataset.ready ??= "map";
     // Netron is made ready behind the map, so that it is there when it is asked for.
     window.setTimeout(() => {
-      this.needGraph(this.index);
-      this.syncGraph();
+      this.graphs.need(this.index);
+      this.graphs.sync();
     }, 0);
     if (this.atlases.length > 1 && !this.comparison) {
       this.comparison = await get("/compare.json");
@@ -131,25 +134,6 @@ class App {
   unfold(folded = false) {
     this.folded = folded;
     this.render();
-  }
-
-  needGraph(index) {
-    if (this.offline || this.graphs[index] || this.shown.models[index].large) {
-      return;
-    }
-    const mine = (act) => (argument) =>
-      this.atlases.length > 0 && index === this.index && act(argument);
-    const graph = new GraphFrame(index, this.shown.models[index].name, this.shown.netron, {
-      opened: mine((scope) => this.netronOpened(scope)),
-      selected: mine((id) => this.netronSelected(id)),
-      search: () => document.getElementById("search").focus(),
-      shown: () => {
-        document.documentElement.dataset.ready = "graph";
-      },
-    });
-    graph.theme(this.dark ?? window.matchMedia("(prefers-color-scheme: dark)").matches);
-    this.graphs[index] = graph;
-    this.parts.graphs.append(graph.element);
   }
 
   // A deep link may name an operator: its call is opened and it is selected there. Of a path
@@ -192,27 +176,6 @@ class App {
     this.go(id);
   }
 
-  // Netron's functions around a node; groups of a flat file have none of their own.
-  chainOf(id) {
-    return id === null
-      ? []
-      : [...this.atlas.ancestors(id), id].filter(
-          (one) => this.atlas.nodes[one].kind === "call",
-        );
-  }
-
-  netronOpened(scope) {
-    if ((this.chainOf(this.scope).at(-1) ?? null) !== scope) {
-      this.graphs[this.index].at(this.chainOf(scope), null);
-      this.state.set({ open: scope === null ? "" : this.atlas.nodes[scope].path, select: "" });
-    }
-  }
-
-  netronSelected(id) {
-    this.graphs[this.index].at(this.chainOf(this.atlas.nodes[id].parent), id);
-    this.state.set(this.place(id));
-  }
-
   toggleRole(role) {
     this.hidden[this.hidden.has(role) ? "delete" : "add"](role);
     this.render();
@@ -246,8 +209,8 @@ class App {
 
   render() {
     const { parts } = this;
-    if (!this.folded || this.graphs.length > 0) {
-      this.needGraph(this.index);
+    if (!this.folded || this.graphs.any) {
+      this.graphs.need(this.index);
     }
     applySize(this);
     drawFold(this);
@@ -262,7 +225,7 @@ class App {
     follow(this, story);
     drawCrumbs(this);
     this.drawSides();
-    this.syncGraph();
+    this.graphs.sync();
     const node = this.atlas.nodes[this.focus];
     this.say(node ? `${node.path}, ${roleLabel(node.role)}` : "The whole UNet");
   }
@@ -305,28 +268,6 @@ class App {
     );
     parts.outline.hidden = this.side !== "outline";
     swap(parts.outline, this.side === "outline" ? outline(this) : null);
-  }
-
-  syncGraph() {
-    this.graphs.forEach((graph, index) =>
-      graph?.element.classList.toggle("current", index === this.index),
-    );
-    const graph = this.graphs[this.index];
-    if (graph) {
-      graph.paint(this.lit, this.hidden);
-      graph.show(
-        this.chainOf(this.scope),
-        this.state.current.select ? this.focus : this.firstOfGroup(),
-      );
-    }
-  }
-
-  // In a flat file, standing in a group means standing at its first operator.
-  firstOfGroup() {
-    const node = this.atlas.nodes[this.scope];
-    return node?.kind === "group"
-      ? this.atlas.inside(node.id).find((id) => this.atlas.nodes[id].kind === "op")
-      : null;
   }
 }
 

@@ -1,9 +1,11 @@
 // Thirteen questions, each one click: an answer in numbers of the file, and what to try next.
 
-import { attend, cross, double, holds, odd, operands, text, time } from "./answers.js";
+import { attend, operands, text, time } from "./answers.js";
 import { el, heads } from "./dom.js";
-import { differ, duration, precision, word, without } from "./evidence.js";
+import { differ, duration, precision } from "./evidence.js";
 import { link } from "./nodes.js";
+import { without, word } from "./sampledanswers.js";
+import { cross, double, holds, odd } from "./shapeanswers.js";
 import { ODD, sizeAt } from "./sizebox.js";
 import { storyNames } from "./stories.js";
 import { storyCard, tell } from "./telling.js";

@@ -34,7 +34,7 @@ export class Sampling {
   view() {
     if (this.panel === null) {
       this.panel = new SamplingPanel(this);
-      this.open();
+      this.opened = this.open();
     }
     return this.panel.element;
   }
@@ -92,12 +92,31 @@ export class Sampling {
       const run = sampled(number, whole);
       this.slots = beside && this.slots[0] ? [this.slots[0], run] : [run, null];
       this.following = true;
-      this.hear();
+      this.heard = this.hear();
     } catch (error) {
       this.error = error.message;
     }
     this.ordering = false;
     this.changed();
+  }
+
+  // Opens the panel, and makes the runs that answer a question: one as the form has it, unless
+  // there is one, and with an experiment (its name, option and what) another one beside it.
+  async show(experiment = null) {
+    this.app.state.set({ tab: "sample", story: "", stop: "" });
+    await this.opened;
+    if (experiment) {
+      this.experiments.only(...experiment);
+    }
+    const { form } = this.panel;
+    if (!this.slots[0]?.live && !this.active && form) {
+      await this.begin(form.order(), false);
+      await this.heard;
+    }
+    const [first] = this.slots;
+    if (experiment && first?.status === "done" && form) {
+      await this.begin(first.order ?? form.order(), true);
+    }
   }
 
   cancel() {

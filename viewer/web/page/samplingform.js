@@ -124,7 +124,7 @@ export class SamplingForm {
 }
 
 // Whether somebody reads the prompt: a pipeline that was named, or the one that is shipped.
-function readsText({ atlas, shown }) {
+export function readsText({ atlas, shown }) {
   const takes = atlas.attentions.some((one) => one.role !== "self_attention");
   const shipped = atlas.name === "shapes" && atlas.weights.source === "checkpoint";
   return takes && Boolean(shown.sampling?.pipeline || shipped);

@@ -2,10 +2,20 @@
 // plain sentence at each stop, with the numbers of the file that is open.
 
 import { controlStory, promptStory } from "./conditionstories.js";
-import { numbersOf, elements, resized, sideAt } from "./counting.js";
-import { blockOf } from "./layout.js";
+import {
+  at,
+  attentionsIn,
+  crossing,
+  nameOf,
+  passing,
+  placeOf,
+  places,
+  sided,
+  skipsOf,
+  stop,
+} from "./storyparts.js";
 import { plural, whole } from "./numbers.js";
-import { at, attentionsIn, crossing, nameOf, placeOf, stop } from "./storyparts.js";
+import { levelStory, skipStory } from "./placestories.js";
 import { inputOf } from "./wires.js";
 
 const BEGIN = {
@@ -32,11 +42,6 @@ export function storyOf(atlas, id) {
 
 export function storyNames(atlas) {
   return Object.keys(BEGIN).filter((id) => storyOf(atlas, id));
-}
-
-function places(atlas, block) {
-  const size = numbersOf(block.work?.slice(2), atlas.nominal);
-  return size && size.length === 2 ? { text: size.join("×"), count: elements(size) } : null;
 }
 
 function textStory(atlas) {
@@ -85,10 +90,6 @@ function textStory(atlas) {
     stop(`That is all: ${plural(all.length, "cross-attention")}, and no other way in.${rest}`),
   );
   return { title: "The text", stops };
-}
-
-export function sided(atlas) {
-  return atlas.blocks.filter((block) => ["down", "mid", "up"].includes(block.kind));
 }
 
 function timeStory(atlas) {
@@ -168,116 +169,4 @@ function sampleStory(atlas) {
     ),
   );
   return { title: "The image", stops };
-}
-
-function skipsOf(atlas, block) {
-  const index = atlas.blocks.indexOf(block);
-  return atlas.skips.filter(
-    (skip) => blockOf(atlas, skip.source) === index || blockOf(atlas, skip.sink) === index,
-  );
-}
-
-function passing(atlas, block) {
-  const name = nameOf(atlas, block);
-  if (block.kind === "conv_in" || block.kind === "conv_out") {
-    return `${name} makes ${block.shape?.[1] ?? "?"} channels of it (${at(atlas, block.shape)}).`;
-  }
-  const index = atlas.blocks.indexOf(block);
-  const cross = attentionsIn(atlas, block, crossing).length;
-  const self = attentionsIn(atlas, block, (role) => !crossing(role)).length;
-  const resnets = block.parts.filter((part) => part.role === "resnet").length;
-  const parts = [
-    [resnets, "resnet"],
-    [self, "self-attention"],
-    [cross, "cross-attention"],
-  ]
-    .filter(([many]) => many > 0)
-    .map(([many, what]) => plural(many, what));
-  const leaving = atlas.skips.filter((skip) => blockOf(atlas, skip.source) === index);
-  const coming = atlas.skips.filter((skip) => blockOf(atlas, skip.sink) === index);
-  const changes = block.parts.map((part) => resized(atlas, part)).filter(Boolean);
-  return [
-    `${name}, ${placeOf(block)}: ${block.work?.[1] ?? "?"} channels at ${at(atlas, block.work?.slice(2))}${parts.length > 0 ? `, worked on by ${parts.join(", ")}` : ""}.`,
-    coming.length > 0 ? `${plural(coming.length, "skip")} join here.` : "",
-    leaving.length > 0 ? `${plural(leaving.length, "skip")} leave for the other side.` : "",
-    ...changes.map(change),
-  ]
-    .filter(Boolean)
-    .join(" ");
-}
-
-// One sentence on a change of resolution: which side decides, and what is rounded.
-export function change({ role, from, to, plain, odd }) {
-  const [a, b] = [from.join("×"), to.join("×")];
-  if (role === "downsample") {
-    return `Then ${a} is halved to ${b}${odd ? `: ${plain.join("×")} rounded up` : ""}.`;
-  }
-  return odd
-    ? `Then ${a} is enlarged to ${b}, not to ${plain.join("×")}: the skip that waits there decides the size.`
-    : `Then ${a} is doubled to ${b}.`;
-}
-
-function skipStory(atlas, skip) {
-  const [from, to] = [skip.source, skip.sink].map((id) => atlas.blocks[blockOf(atlas, id)]);
-  const sink = atlas.nodes[skip.sink];
-  const numbers = elements(numbersOf(skip.shape, atlas.nominal));
-  const met = sink.in
-    .filter((id) => id >= 0 && id !== skip.value)
-    .map((id) => atlas.values[id]);
-  const [mine, below, all] = [skip.shape, met[0]?.shape, atlas.outShape(skip.sink)].map(
-    (shape) => shape?.[1] ?? "?",
-  );
-  const ends = { skips: [skip], nodes: [skip.source, skip.sink] };
-  const stops = [
-    stop(
-      `${from ? nameOf(atlas, from) : "The down side"} keeps what ${atlas.nodes[skip.source].path} has made: ${at(atlas, skip.shape)}${numbers === null ? "" : `, ${whole(numbers)} numbers`}, before the U goes deeper.`,
-      { blocks: from ? [from] : [], nodes: [skip.source] },
-    ),
-    stop(
-      `Skip ${skip.id} carries it straight across, unchanged: fine detail need not survive the bottom of the U.`,
-      ends,
-    ),
-    stop(
-      `${to ? nameOf(atlas, to) : "The up side"} concatenates it in ${sink.path}: ${below} channels from below and ${mine} from the skip make ${all}, of which the next resnet makes its own number again.`,
-      { ...ends, blocks: to ? [to] : [] },
-    ),
-  ];
-  return { title: `Skip ${skip.id}`, stops, skip };
-}
-
-function levelStory(atlas, level) {
-  const blocks = sided(atlas).filter((block) => block.level === level);
-  if (blocks.length === 0) {
-    return null;
-  }
-  const { size, odd, text } = sideAt(atlas, level, false);
-  const many = size
-    ? `${size.join("×")} = ${whole(elements(size))} places`
-    : "of unknown size";
-  const halves =
-    level > 0 && text !== "size not said" ? ` (${text}${odd ? ", rounded up" : ""})` : "";
-  const skips = atlas.skips.filter((skip) =>
-    blocks.some((block) => blockOf(atlas, skip.sink) === atlas.blocks.indexOf(block)),
-  );
-  const reach =
-    level === 0
-      ? "Here a 3×3 convolution sees the finest detail."
-      : `A 3×3 convolution here spans about ${3 * 2 ** level}×${3 * 2 ** level} places of the input: fewer places, a wider view.`;
-  const stops = [stop(`Level ${level} is ${many}${halves}. ${reach}`, { blocks, level })];
-  for (const block of blocks) {
-    stops.push(stop(passing(atlas, block), { blocks: [block], level }));
-  }
-  if (skips.length > 0) {
-    const ids = skips.map((skip) => skip.id).join(", ");
-    stops.push(
-      stop(
-        `${plural(skips.length, "skip")} (${ids}) arrive${skips.length === 1 ? "s" : ""} at this level.`,
-        {
-          skips,
-          level,
-        },
-      ),
-    );
-  }
-  return { title: `Level ${level}`, stops, level };
 }

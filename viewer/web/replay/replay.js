@@ -7,6 +7,7 @@ import { Recording } from "./recording.js";
 import { attentionGrid } from "./grid.js";
 import { heatMap } from "./heatmap.js";
 import { embedding, image } from "./pictures.js";
+import { buildFrame } from "./replayframe.js";
 import { inPage, overHttp, Tensors } from "./tensors.js";
 
 const ROWS = { cond: "Conditional", uncond: "Unconditional" };
@@ -30,7 +31,10 @@ class Replay {
       row: Math.max(0, row),
       module: asked.get("module") ?? this.firstModule(),
     };
-    this.parts = this.frame();
+    this.parts = buildFrame(recording, atlas !== null, {
+      play: () => this.play(),
+      go: (to) => this.set({ step: to }),
+    });
   }
 
   firstModule() {
@@ -51,66 +55,6 @@ class Replay {
     });
     window.history.replaceState(null, "", `#${query}`);
     this.render();
-  }
-
-  frame() {
-    const { recording } = this;
-    const parts = {
-      map: el("main", { class: "replay-map", id: "map", tabindex: "-1" }),
-      image: el("section", { class: "card-box image-box" }),
-      charts: el("section", { class: "card-box charts" }),
-      grid: el("section", { class: "card-box grid-box" }),
-      matrix: el("section", { class: "card-box matrix-box" }),
-      controls: el("div", { class: "controls" }),
-      tip: el("div", { class: "hint", "aria-live": "polite" }),
-      label: el("output", { class: "step-label", for: "step" }),
-      play: el(
-        "button",
-        { type: "button", class: "plain play", onclick: () => this.play() },
-        "Play",
-      ),
-      slider: el("input", {
-        type: "range",
-        id: "step",
-        min: 1,
-        max: recording.steps,
-        step: 1,
-        "aria-label": "Step",
-        oninput: (event) => this.set({ step: Number(event.target.value) - 1 }),
-      }),
-    };
-    const bar = el(
-      "header",
-      { class: "bar" },
-      el(
-        "span",
-        { class: "brand" },
-        el("span", { class: "logo", "aria-hidden": "true" }),
-        "UNet Atlas",
-      ),
-      el("strong", { class: "replay-title" }, recording.title),
-      el("span", { class: "replay-note" }, recording.note),
-    );
-    const right = el(
-      "div",
-      { class: "replay-right" },
-      el("div", { class: "seen" }, parts.image, parts.grid),
-      parts.charts,
-    );
-    const left = el(
-      "div",
-      { class: "replay-left" },
-      parts.controls,
-      this.atlas ? parts.map : null,
-      parts.tip,
-      parts.matrix,
-    );
-    const foot = el("footer", { class: "timeline" }, parts.play, parts.slider, parts.label);
-    document
-      .getElementById("app")
-      .append(bar, el("div", { class: "replay" }, left, right), foot);
-    document.title = `${recording.title} – UNet Atlas`;
-    return parts;
   }
 
   play() {
