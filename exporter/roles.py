@@ -267,7 +267,7 @@ class _Annotator:
             return ""
         if "encoder_hidden_states" in sources:
             return "text"
-        if any(source.startswith(EMBEDS) for source in sources):
+        if any(source.startswith(EMBEDS.removesuffix("_")) for source in sources):
             return "image_prompt"
         return "control_image" if is_control_image(value, self.flow) else ""
 

@@ -18,6 +18,8 @@ _INPUT_FLOWS: dict[str, Flow] = {
     "text_embeds": "time",
     "time_ids": "time",
     "encoder_hidden_states": "text",
+    "image_embeds": "prompt",
+    "hint": "control",
     # of a sampler's file, and of a text-to-image file (docs/FORMAT.md)
     "prompt_embeds": "text",
     "negative_prompt_embeds": "text",
