@@ -433,3 +433,11 @@ def test_the_bundle_tells_stories_too(eyes, atlas, tmp_path):
     page = eyes.open(f"{target.as_uri()}#/?story=text&stop=1&tab=ask", wait="map")
     expect(page.locator(".story-say")).to_contain_text("1 cross-attention")
     assert json.loads(page.locator("#shown").text_content())["profile"] is None
+
+
+def test_a_link_to_a_wide_panel_draws_the_map_for_what_is_left(eyes, serve, atlas):
+    page = eyes.open(serve(atlas).url + "#/?tab=sample", wait="map")
+    page.wait_for_function(
+        "() => { const map = document.querySelector('svg.map'); return Math.abs("
+        "map.getBoundingClientRect().width / map.viewBox.baseVal.width - 1) < 0.02; }"
+    )

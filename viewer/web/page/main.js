@@ -109,10 +109,8 @@ class App {
 
   // The map is drawn for the width it has.
   watchWidth() {
-    let width = this.parts.maps.clientWidth;
     new ResizeObserver(() => {
-      if (Math.abs(this.parts.maps.clientWidth - width) > 1) {
-        width = this.parts.maps.clientWidth;
+      if (Math.abs(this.parts.maps.clientWidth - this.mapWidth) > 1) {
         drawMaps(this);
       }
     }).observe(this.parts.maps);
