@@ -49,7 +49,9 @@ function caseTable(cases) {
     : undefined;
 }
 
-const off = (value) => (Number.isFinite(value) ? small(value) : "not said");
+function off(value) {
+  return Number.isFinite(value) ? small(value) : "not said";
+}
 
 function unmeasured(atlas, dtype) {
   const stem = atlas.file.replace(/\.onnx$/, "");
