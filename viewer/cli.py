@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from viewer.disk import write_whole
-from viewer.model import atlas, parity_report, profile_report
+from viewer.model import atlas, importance_report, parity_report, profile_report
 from viewer.model.file import MAX_NODES
 from viewer.model.recording import read_recording
 from viewer.outputs import add_output_options, check_outputs, write_outputs
@@ -73,6 +73,13 @@ def command_line() -> Parser:
         "writes them (default: unet.profile.json beside the model)",
     )
     parser.add_argument(
+        "--importance",
+        type=Path,
+        metavar="FILE",
+        help="what the image loses without each part, to tint the map with, as python -m "
+        "exporter.sample --importance writes it",
+    )
+    parser.add_argument(
         "--recording",
         type=Path,
         metavar="FILE",
@@ -128,14 +135,18 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
     inputs = [("the model", path) for path in paths]
     timed = options.profile or profile_report.beside(options.model)
     inputs += [("the report", found), ("the profile", timed)]
-    inputs += [("the recording", options.recording)]
+    inputs += [("the table", options.importance), ("the recording", options.recording)]
     guard(parser, options, inputs)
     check_outputs(options)
+    models = tuple(_read(path, options.max_nodes) for path in paths)
     shown = Shown(
-        tuple(_read(path, options.max_nodes) for path in paths),
+        models,
         parity_report.read(found) if found else {},
         read_recording(options.recording) if options.recording else None,
         profile_report.read(timed) if timed else {},
+        importance_report.read(options.importance, _modules(models[0]))
+        if options.importance
+        else {},
     )
     guard(parser, options, (part for model in shown.models for part in model.file.parts))
     if options.html:
@@ -154,6 +165,10 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
         sampler = Sampler(paths, options.pipeline) if Sampler.possible() else None
         names = " and ".join(model.name for model in shown.models)
         serve(shown, options, names, sampler=sampler)
+
+
+def _modules(model: atlas.Atlas) -> set[str]:
+    return {node.module for node in model.tree.nodes}
 
 
 def _read(path: Path, max_nodes: int) -> atlas.Atlas:

@@ -7,7 +7,7 @@ with what the graph itself gave it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ import torch
 
 from exporter.parity.metrics import measure_floor
 from exporter.runtime.session import Array, open_session
+from exporter.sampler.locate import Departure as Inside
 from exporter.sampler.verdict import FLOOR_FACTOR, ROUNDINGS
+from exporter.text_to_image.inside import locate_inside
 from exporter.text_to_image.join import SAMPLER
 from exporter.text_to_image.plan import PicturePlan
 from exporter.text_to_image.proof import (
@@ -45,15 +47,18 @@ class Departure:
     Attributes:
         part: ``text encoder``, ``sampler`` or ``VAE decoder``; empty if none was found alone.
         what: In words.
+        inside: Which part of the sampler, if it is that.
     """
 
     part: str
     what: str
+    inside: Inside | None = None
 
     def __str__(self) -> str:
         if not self.part:
             return "no part departs alone"
-        return f"first departs in the {self.part}: {self.what}"
+        said = f"first departs in the {self.part}: {self.what}"
+        return f"{said}; in there it {self.inside}" if self.inside else said
 
 
 def locate(path: Path, plan: PicturePlan, case: Case) -> Departure:
@@ -71,7 +76,12 @@ def locate(path: Path, plan: PicturePlan, case: Case) -> Departure:
         plan.request.provider,
         weights_folder=path.absolute().parent,
     ).run(setup.feeds)
-    return next(_departures(seen, setup, plan), Departure("", ""))
+    found = next(_departures(seen, setup, plan), Departure("", ""))
+    if found.part != "sampler":
+        return found
+    given = {k.removeprefix(_PROBE): v for k, v in seen.items() if k.startswith(_PROBE)}
+    model = onnx.load(path, load_external_data=False)
+    return replace(found, inside=locate_inside(model, given, setup, plan))
 
 
 def probe(path: Path) -> onnx.ModelProto:

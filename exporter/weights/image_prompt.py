@@ -56,7 +56,7 @@ def with_ip_adapters(source: Source, files: Sequence[str]) -> Source:
     """
     if not files:
         return source
-    attentions = _require_place(source)
+    attentions = require_place(source)
     opened = [_Opened(_existing(file)) for file in files]
     parts = [one.fitted(source, attentions, index) for index, one in enumerate(opened)]
     adapters = tuple(one.prompt for one in opened)
@@ -168,7 +168,7 @@ def _halves(path: str, spec: TensorSpec) -> Iterator[tuple[str, TensorSpec]]:
         yield f"{path}.to_{kind}.weight", part
 
 
-def _require_place(source: Source) -> tuple[str, ...]:
+def require_place(source: Source) -> tuple[str, ...]:
     """Paths of the cross-attentions, in the order in which an adapter's file counts them.
 
     Raises:

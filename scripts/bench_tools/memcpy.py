@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def _walk(graph: onnx.GraphProto, *, looped: bool) -> Iterator[tuple[str, bool]]
 
 
 def per_round(short: Mapping[str, int], long: Mapping[str, int], rounds: int) -> Counter[str]:
-    """Copies of one round of the loop, those around it aside.
+    """Copies of one round of the loop, rounded up; those around it are in both runs.
 
     Args:
         short: Activities of a run by name.
@@ -62,7 +63,7 @@ def per_round(short: Mapping[str, int], long: Mapping[str, int], rounds: int) ->
             sum(n for name, n in run.items() if name.startswith(direction))
             for run in (short, long)
         )
-        found[direction.removeprefix("Memcpy ")] = round((after - before) / rounds)
+        found[direction.removeprefix("Memcpy ")] = math.ceil((after - before) / rounds)
     return found
 
 

@@ -11,6 +11,7 @@ from shapes_tools.scenes import BACKGROUNDS, COLOURS, SHAPES, Scene, shape_mask
 
 _SMALLEST = 20  # pixels; the smallest thing that is drawn has 50
 _FURTHEST = 100.0  # from a palette's colour, Euclidean in RGB
+_NAMES = [*BACKGROUNDS, *COLOURS]
 _AREAS = {"circle": np.pi, "square": 1.76**2, "triangle": 2.09}  # at radius 1
 
 
@@ -43,22 +44,30 @@ class Verdict:
 
 def judge(scene: Scene, image: NDArray[np.uint8]) -> Verdict:
     """Compares an image, (48, 48, 3), with what its caption says."""
-    names = [*BACKGROUNDS, *COLOURS]
-    palette = np.array([*BACKGROUNDS.values(), *COLOURS.values()], float)
-    distance = np.linalg.norm(image[:, :, None].astype(float) - palette, axis=-1)
-    nearest = np.where(distance.min(-1) < _FURTHEST, distance.argmin(-1), -1)
-    found = [
-        _found(name, mask)
-        for index, name in enumerate(names)
-        if name in COLOURS
-        for mask in _pieces(nearest == index)
-    ]
+    nearest, found = _nearest(image), see(image)
     edge = np.concatenate([nearest[0], nearest[-1], nearest[:, 0], nearest[:, -1]])
-    background = bool((edge == names.index(scene.background)).mean() > 0.8)
+    background = bool((edge == _NAMES.index(scene.background)).mean() > 0.8)
     colours = sorted(f.colour for f in found) == sorted(t.colour for t in scene.things)
     things = _assigned(scene, found)
     shapes = len(found) == len(things) and None not in things
     return Verdict(background, colours, shapes, _related(scene, things), things)
+
+
+def see(image: NDArray[np.uint8]) -> list[Found]:
+    """Every thing in an image, (48, 48, 3), whatever was asked for."""
+    nearest = _nearest(image)
+    return [
+        _found(name, mask)
+        for name in COLOURS
+        for mask in _pieces(nearest == _NAMES.index(name))
+    ]
+
+
+def _nearest(image: NDArray[np.uint8]) -> NDArray[np.int_]:
+    """Of each pixel the colour, as its place in ``_NAMES``; -1 where none is near."""
+    palette = np.array([*BACKGROUNDS.values(), *COLOURS.values()], float)
+    distance = np.linalg.norm(image[:, :, None].astype(float) - palette, axis=-1)
+    return np.where(distance.min(-1) < _FURTHEST, distance.argmin(-1), -1)
 
 
 def _assigned(scene: Scene, found: list[Found]) -> tuple[Found | None, ...]:

@@ -6,6 +6,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from exporter.pipeline import export
 from exporter.sample.experiments import wish
 from exporter.types import ExportRequest
 from understand_tools.figures import over, strip
-from understand_tools.runs import SCENE, Sampled, changed, sample
+from understand_tools.many import END, Wished, chosen, gone, own, paint, words
+from understand_tools.runs import SCENE, TURNED, Sampled, changed, sample
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 NUMBERS = "understanding.json"
 
-END = "<|endoftext|>"
 LAYERS = ("down 0", "down 1", "mid", "up 1.0", "up 1.1", "up 2.0", "up 2.1")
 
 
@@ -67,19 +68,50 @@ CUTS = {
 """By figure: what is cut, and the experiments of ``exporter.sample`` that do it."""
 
 
+def _layer(layer: str) -> Wished:
+    return lambda _: (_cross(layer),)
+
+
+SHAPE = "up_blocks.1.attentions.1"
+GOING: dict[str, tuple[Wished, int]] = {
+    **{f"no text in {layer}": (_layer(layer), 1) for layer in LAYERS},
+    "its own words": (own, 1),
+    "and what follows, in one head": (words(f"{SHAPE}#1"), 1),
+    "and what follows, in head 1": (words("all#1"), 1),
+    "and what follows": (words(), 1),
+    "and what follows, from 11 on": (words(steps="11-"), 1),
+    "of the first thing, in one head": (words(f"{SHAPE}#1", first=True), 0),
+    "of the first thing": (words(first=True), 0),
+}
+"""What is cut over many captions, and which of the two things is to go."""
+
+SHOWN = {
+    "no text in up 1.1": "no text in up 1.1",
+    "no “red”, no “circle”": "its own words",
+    "nor later, in one head": "and what follows, in one head",
+    "in head 1 of all": "and what follows, in head 1",
+    "in all layers": "and what follows",
+    "in all, from 11 on": "and what follows, from 11 on",
+}
+"""Those of which there is a picture, by what is written above."""
+
+MANY = 36  # captions
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Samples, draws, and writes the numbers."""
     parser = argparse.ArgumentParser(prog="scripts/understand", description=__doc__)
     parser.add_argument("--out", type=Path, default=IMAGES)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--captions", type=int, default=MANY, help="of the last figure")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        found = understand(Path(folder), options.out, options.steps, _say)
+        found = understand(Path(folder), options.out, options.steps, options.captions, _say)
     (options.out / NUMBERS).write_text(json.dumps(found, indent=2) + "\n")
 
 
 def understand(
-    folder: Path, out: Path, steps: int, report: Callable[[str], None]
+    folder: Path, out: Path, steps: int, many: int, report: Callable[[str], None]
 ) -> dict[str, Any]:
     """All figures; returns the numbers.
 
@@ -87,6 +119,7 @@ def understand(
         folder: For the .onnx and recordings, which nobody needs afterwards.
         out: Folder of the figures, ``understanding-*.png``.
         steps: Of the scheduler.
+        many: How many captions a thing is to go from.
         report: Told each run.
     """
     model = folder / "shapes.onnx"
@@ -111,7 +144,29 @@ def understand(
             moved = {"red circle": red, "blue square": blue, "elsewhere": rest}
             cut[asked] = {"seen": run.seen, "changed": moved}
         strip(tiles, out / f"understanding-{name}.png")
-    return {"caption": SCENE.caption, "steps": steps, "plain": plain.seen, "cut": cut}
+    going = _make_go(model, out, steps, many, report)
+    seen = {"caption": SCENE.caption, "steps": steps, "plain": plain.seen, "cut": cut}
+    return {**seen, "going": going}
+
+
+def _make_go(
+    model: Path, out: Path, steps: int, many: int, report: Callable[[str], None]
+) -> dict[str, Any]:
+    """One thing of two is to go: over many captions, and a picture of one."""
+    scenes = chosen(model, many, steps)
+    cuts: dict[str, Any] = {}
+    for title, (wished, target) in GOING.items():
+        left = gone(scenes, paint(model, scenes, wished, steps), target)
+        report(f"{title}: {left}")
+        cuts[title] = asdict(left)
+    plain = sample(model, out, steps=steps, scene=TURNED)
+    tiles: list[tuple[str, NDArray[Any]]] = [("as it is", plain.image)]
+    for title, shown in SHOWN.items():
+        run = sample(model, out, GOING[shown][0](TURNED), steps, scene=TURNED)
+        report(f"{title}: {run.seen}")
+        tiles.append((title, run.image))
+    strip(tiles, out / "understanding-gone.png")
+    return {"caption": TURNED.caption, "captions": len(scenes), "cuts": cuts}
 
 
 def _draw_words(plain: Sampled, file: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,9 @@ SCENE = Scene(
 )
 """What the caption asks for; where the things are drawn is the model's choice."""
 
+TURNED = replace(SCENE, things=SCENE.things[::-1], relation="right of")
+"""The same said the other way round: the red circle comes last."""
+
 
 @dataclass(frozen=True)
 class Sampled:
@@ -39,11 +42,13 @@ class Sampled:
         maps: By word, where it is looked for: (12, 12), the mean over steps and over the
             layers in which a thing has a shape; nothing unless asked for.
         verdict: What the pixel rule finds of the caption.
+        scene: What the caption asks for.
     """
 
     previews: NDArray[np.uint8]
     maps: dict[str, NDArray[Any]]
     verdict: Verdict
+    scene: Scene
 
     @property
     def image(self) -> NDArray[np.uint8]:
@@ -54,9 +59,10 @@ class Sampled:
     @property
     def seen(self) -> str:
         """Such as ``red circle, no blue square, left of``."""
-        pairs = zip(SCENE.things, self.verdict.things, strict=True)
+        pairs = zip(self.scene.things, self.verdict.things, strict=True)
         said = [f"{'' if f else 'no '}{t.colour} {t.shape}" for t, f in pairs]
-        related = SCENE.relation if self.verdict.relation else f"not {SCENE.relation}"
+        related = self.scene.relation
+        related = related if self.verdict.relation else f"not {related}"
         return ", ".join([*said, related])
 
 
@@ -67,6 +73,7 @@ def sample(
     steps: int = 20,
     *,
     maps: bool = False,
+    scene: Scene = SCENE,
 ) -> Sampled:
     """Samples the caption once, with the seed and guidance of every other run.
 
@@ -76,17 +83,18 @@ def sample(
         wishes: The experiment; none is the plain run.
         steps: Of the scheduler.
         maps: Whether to keep where each word is looked for.
+        scene: What is asked for.
     """
     target = folder / "run.safetensors"
     asked = RecordRequest(
-        model, target, steps=steps, guidance=3.0, prompt=SCENE.caption, wishes=wishes
+        model, target, steps=steps, guidance=3.0, prompt=scene.caption, wishes=wishes
     )
     record(asked)
     with safe_open(target, "numpy") as file:
         previews = file.get_tensor("preview")
     found = _maps(read_recording(target)) if maps else {}
     target.unlink()
-    return Sampled(previews, found, judge(SCENE, previews[-1]))
+    return Sampled(previews, found, judge(scene, previews[-1]), scene)
 
 
 def _maps(recording: Recording) -> dict[str, NDArray[Any]]:

@@ -40,7 +40,7 @@ def test_copies_are_found_wherever_they_stand() -> None:
 
 def test_copies_without_a_node_are_seen_by_the_round() -> None:
     short = {"Memcpy HtoD (Pageable -> Device)": 12, "Memcpy DtoH (Device -> Pinned)": 1}
-    long = {"Memcpy HtoD (Pageable -> Device)": 17, "Memcpy HtoD (Pinned -> Device)": 5}
+    long = {"Memcpy HtoD (Pageable -> Device)": 16, "Memcpy HtoD (Pinned -> Device)": 5}
     long |= {"Memcpy DtoH (Device -> Pinned)": 1, "Memcpy DtoD (Device -> Device)": 400}
     seen = memcpy.per_round(short, long, 10)
     assert seen == {"HtoD": 1, "DtoH": 0}

@@ -23,7 +23,16 @@ from viewer.errors import TargetError
 from viewer.replay import cli as replay
 from viewer.targets import Target, guard
 
-READ = {"model", "other", "report", "profile", "recording", "pipeline", "against"}
+READ = {
+    "model",
+    "other",
+    "report",
+    "profile",
+    "importance",
+    "recording",
+    "pipeline",
+    "against",
+}
 COMMANDS = {
     "viewer": (
         cli,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import onnx
 import pytest
 
@@ -51,14 +53,90 @@ def test_a_file_of_a_fixed_size_is_counted_at_that_size(tmp_path):
     assert (nominal.height, nominal.width) == (24, 24)
 
 
-def test_an_operator_that_is_not_counted_is_said(tmp_path, atlas):
+def uncounted(folder):
     def swap(model):
         for function in model.functions:
             for node in function.node:
                 node.op_type = {"Sigmoid": "Celu"}.get(node.op_type, node.op_type)
 
+    return load(changed(folder, swap))
+
+
+def test_an_operator_that_is_not_counted_is_said(tmp_path, atlas):
     assert atlas.to_json()["uncounted"] == 0
-    assert load(changed(tmp_path, swap)).to_json()["uncounted"] > 0
+    found = uncounted(tmp_path)
+    leaves = [node for node in found.tree.leaves if node.flops is None]
+    assert found.to_json()["uncounted"] == len(leaves) > 0
+    for node in found.tree.nodes:
+        assert (node.uncounted > 0) == any(
+            leaf.path.startswith(f"{node.path}/") or leaf is node for leaf in leaves
+        )
+
+
+PLACES = (
+    *(f"tab={tab}" for tab in ("about", "shapes", "compare")),
+    "node",
+    *(f"tab=ask&ask={ask}" for ask in ("attend", "duration", "holds")),
+)
+LEAST = re.compile("at least|counted|not all known|no FLOPs count")
+ALONE = re.compile(r"[\d.]+ [A-Za-z]?FLOPs")
+SAID = """() => [...document.querySelectorAll('body *')]
+    .filter(one => /FLOPs/.test(one.textContent) && /\\d/.test(one.textContent))
+    .filter(one => ![...one.children].some(inside => /FLOPs/.test(inside.textContent)))
+    .map(one => one.textContent)
+    .concat([...document.querySelectorAll('[aria-label], [title]')]
+        .flatMap(one => ['aria-label', 'title'].map(name => one.getAttribute(name)))
+        .filter(text => /\\d.*FLOPs|FLOPs not/.test(text)))"""
+
+
+def flops_said(page, resnet):
+    """Every innermost text with a number of FLOPs, by place."""
+    said = {}
+    for place in PLACES:
+        way = f"select={resnet}&tab=about" if place == "node" else place
+        page.evaluate("way => { location.hash = `#/?${way}`; }", way)
+        page.wait_for_timeout(300)
+        said[place] = page.evaluate(SAID)
+    page.locator(".map .block").nth(1).hover()
+    said["tip"] = [page.locator(".tip").inner_text()]
+    return said
+
+
+def test_every_text_of_flops_says_that_it_is_a_lower_bound(eyes, serve, tmp_path, atlas):
+    found = uncounted(tmp_path)
+    resnet = next(node.path for node in found.tree.nodes if node.role == "resnet")
+    for one, least in ((atlas, False), (found, True)):
+        page = eyes.open(serve(one, one).url)
+        said = flops_said(page, resnet)
+        whole = [
+            text for text in page.locator("td").all_inner_texts() if ALONE.fullmatch(text)
+        ]
+        nodes = one.tree.nodes
+        known = [not any(nodes[i].uncounted for i in block.nodes) for block in one.blocks]
+        assert len(whole) == sum(known)  # the table tells block from block
+        (most,) = (text for text in said["tab=ask&ask=holds"] if "costs the most" in text)
+        assert least == ("of at least" in most)
+        for place, texts in said.items():
+            assert texts, place
+            for text in texts:
+                assert text in whole or bool(LEAST.search(text)) == least, (place, text)
+
+
+def test_a_file_without_a_u_and_a_collection_say_it_too(eyes, serve, tmp_path):
+    nodes = [
+        onnx.helper.make_node("MatMul", ["x", "x"], ["y"]),
+        onnx.helper.make_node("Celu", ["y"], ["z"]),
+    ]
+    ends = [onnx.helper.make_tensor_value_info(name, 1, [3, 3]) for name in "xyz"]
+    graph = onnx.helper.make_graph(nodes, "g", ends[:1], ends[2:], value_info=ends[1:2])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "plain.onnx")
+    page = eyes.open(serve(load(tmp_path / "plain.onnx")).url)
+    text = page.locator(".no-u").inner_text()
+    assert "at least 54 FLOPs a step" in text, text
+    found, written = uncounted(tmp_path), tmp_path / "u.json"
+    assert cli.main([str(found.file.path), "--model-explorer", str(written)]) == 0
+    group = next(node for node in found.tree.nodes if node.role == "resnet")
+    assert f'"at least {group.flops}"' in written.read_text()
 
 
 def changed(folder, change):

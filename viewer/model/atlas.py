@@ -74,7 +74,7 @@ class Atlas:
     @property
     def uncounted(self) -> int:
         """Operators whose cost is unknown: with any, ``flops`` is a lower bound."""
-        return sum(1 for node in self.tree.leaves if node.flops is None)
+        return sum(self.tree.nodes[node].uncounted for node in self.tree.top)
 
     @property
     def parity(self) -> Mapping[str, Any]:

@@ -77,7 +77,10 @@ def with_costs(tree: Tree, nominal: Nominal) -> Tree:
     for node in reversed(tree.nodes):  # children before parents
         if node.kind == "op":
             params = sum(size(w.shape) or 0 for w in node.weights if w.parameter)
-            nodes[node.id] = replace(node, params=params, flops=_cost(tree, node, nominal))
+            cost = _cost(tree, node, nominal)
+            nodes[node.id] = replace(
+                node, params=params, flops=cost, uncounted=int(cost is None)
+            )
             continue
         inside = [nodes[child] for child in node.children]
         written = count(node.metadata.get("atlas.params", ""))
@@ -86,6 +89,7 @@ def with_costs(tree: Tree, nominal: Nominal) -> Tree:
             node,
             params=counted if written is None else written,
             flops=sum(child.flops or 0 for child in inside),
+            uncounted=sum(child.uncounted for child in inside),
         )
     return replace(tree, nodes=tuple(nodes))
 

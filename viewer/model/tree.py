@@ -91,6 +91,7 @@ class Node:
         doc: Documentation in Markdown.
         params: Number of parameters inside.
         flops: Floating-point operations at the nominal size; None when not countable.
+        uncounted: Operators in it whose cost is unknown: with any, ``flops`` is a lower bound.
         children: Nodes inside, in graph order.
     """
 
@@ -114,6 +115,7 @@ class Node:
     doc: str = ""
     params: int = 0
     flops: int | None = None
+    uncounted: int = 0
     children: tuple[int, ...] = ()
 
     @property

@@ -89,13 +89,17 @@ class Scopes:
             "shape": ", ".join(shape for shape in shapes if shape),
             "weights": ", ".join(weights),
             "params": str(node.params or ""),
-            "flops": str(node.flops or ""),
+            "flops": f"{_least(node)}{node.flops or ''}",
         }
         said |= {key: str(value) for key, value in node.attributes.items()}
         return {key: value for key, value in said.items() if value}
 
 
 _ATTENTION = ("q", "k", "v", "heads", "head_dim")
+
+
+def _least(node: Node) -> str:
+    return "at least " if node.flops and node.uncounted else ""
 
 
 def _module(node: Node) -> str:

@@ -27,12 +27,14 @@ class Shown:
         report: A parity report with errors per module; empty when there is none.
         recording: What the first model did while it sampled, if that was recorded.
         profile: Measured times of the first model's modules; empty when there are none.
+        importance: What the image loses without each of its parts; likewise.
     """
 
     models: tuple[Atlas, ...]
     report: Mapping[str, Any] = field(default_factory=dict)
     recording: Recording | None = None
     profile: Mapping[str, Any] = field(default_factory=dict)
+    importance: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def atlases(self) -> tuple[bytes, ...]:
@@ -73,6 +75,7 @@ class Shown:
             "standing": self.standing.to_json(),
             "recording": self.recording is not None,
             "profile": dict(self.profile) or None,
+            "importance": dict(self.importance) or None,
             **more,
         }
 

@@ -11,13 +11,18 @@ from onnx import numpy_helper
 
 def _edit(path: Path, change: object) -> Path:
     model = onnx.load(path, load_external_data=False)
-    loop = next(node for node in model.graph.node if node.op_type == "Loop")
-    body = next(a.g for a in loop.attribute if a.name == "body")
+    body = next(a.g for a in _loop(model).attribute if a.name == "body")
     functions = {f.name: f for f in model.functions}
     change(model, body, functions)  # type: ignore[operator]
     target = path.with_name(f"wrong-{path.name}")
     onnx.save(model, target)
     return target
+
+
+def _loop(model: onnx.ModelProto) -> onnx.NodeProto:
+    """Of a sampler's file, or of the sampling stage in a picture's."""
+    nodes = [*model.graph.node, *(node for f in model.functions for node in f.node)]
+    return next(node for node in nodes if node.op_type == "Loop")
 
 
 def shifted_timestep(path: Path) -> Path:

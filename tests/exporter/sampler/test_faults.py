@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import onnx
 import pytest
 
 from exporter.runtime.session import open_session
@@ -41,7 +42,7 @@ def test_a_fault_fails_and_is_named(fault: Any, sampler: str, role: str, made: A
 
 def test_a_scale_of_1_gives_the_unet_one_half(made: Any) -> None:
     path, plan = made("ddim")
-    copy = probe(path).SerializeToString()
+    copy = probe(onnx.load(path, load_external_data=False)).SerializeToString()
     session = open_session(copy, "cpu", weights_folder=path.parent)
     for scale, rows in ((1.0, 3), (1.5, 6)):
         case = Case(1, batch=3, guidance=scale)
@@ -53,6 +54,13 @@ def test_a_scale_of_1_gives_the_unet_one_half(made: Any) -> None:
 @pytest.mark.parametrize("sampler", ["ddim", "dpm++", "euler-a", "pndm", "unipc"])
 def test_nothing_is_named_in_a_sampler_that_is_right(sampler: str, made: Any) -> None:
     path, plan = made(sampler)
+    assert str(locate(path, plan, CASE)) == "no part departs alone"
+
+
+def test_half_precision_is_proven_and_nothing_is_named(made: Any, unet_file: Any) -> None:
+    path, plan = made("euler", unet_file=unet_file("micro", dtype="fp16"))
+    assert plan.contract.dtype == "fp16"
+    assert prove(path, plan, (CASE,)).passed
     assert str(locate(path, plan, CASE)) == "no part departs alone"
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import onnx
 import pytest
 
-from exporter.text_to_image.locate import locate
-from exporter.text_to_image.proof import Case, prove
+from exporter.runtime.session import open_session
+from exporter.text_to_image.inside import locate_inside
+from exporter.text_to_image.locate import locate, probe
+from exporter.text_to_image.proof import Case, make_setup, prove
+from tests.exporter.sampler import faults as loop_faults
 from tests.exporter.text_to_image import faults
 
 CASE = Case(2, height=8, width=8)
@@ -31,6 +35,42 @@ def test_a_fault_fails_and_is_named(fault: Any, kind: str, part: str, picture: A
     assert not prove(wrong, plan, (CASE,)).passed
     found = locate(wrong, plan, CASE)
     assert found.part == part, found
+
+
+@pytest.mark.parametrize(
+    ("fault", "role", "how"),
+    [
+        (loop_faults.shifted_timestep, "loop_state", {}),
+        (loop_faults.swapped_halves, "guidance", {}),
+        (loop_faults.one_wrong_sigma, "scheduler_step", {}),
+        (loop_faults.wrong_unet, "UNet", {}),
+        (loop_faults.stale_state, "loop_state", {"sampler": "dpm++"}),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_a_fault_in_the_loop_is_named_as_in_a_sampler(
+    fault: Any, role: str, how: dict[str, str], picture: Any
+) -> None:
+    path, plan = picture("sd", **how)
+    wrong, case = fault(path), Case(4, height=8, width=8)
+    assert not prove(wrong, plan, (case,)).passed
+    found = locate(wrong, plan, case)
+    assert found.part == "sampler", found
+    assert found.inside is not None
+    assert found.inside.role == role, found
+
+
+@pytest.mark.parametrize("kind", ["sd", "xl16"])
+def test_nothing_is_named_in_a_loop_that_is_right(kind: str, picture: Any) -> None:
+    path, plan = picture(kind)
+    setup = make_setup(plan, CASE)
+    seen = open_session(
+        probe(path).SerializeToString(), "cpu", weights_folder=path.parent
+    ).run(setup.feeds)
+    given = {name.removeprefix("probe."): value for name, value in seen.items()}
+    model = onnx.load(path, load_external_data=False)
+    found = locate_inside(model, given, setup, plan)
+    assert str(found) == "no part departs alone"
 
 
 def test_nothing_is_named_in_a_file_that_is_right(picture: Any) -> None:

@@ -2,7 +2,7 @@
 
 import { sideAt } from "./counting.js";
 import { flopsByRole } from "./kinds.js";
-import { plural, shapeText, share, whole } from "./numbers.js";
+import { flopsShare, plural, shapeText, whole } from "./numbers.js";
 import { sizeAt } from "./sizebox.js";
 import { attentionsIn, crossing, nameOf, placeOf, sided } from "./storyparts.js";
 
@@ -72,7 +72,7 @@ export function attend(app) {
       silent.length === 0
         ? `Every level does${without.length > 0 ? `, but not every block: ${without.join(" and ")} ${without.length === 1 ? "has" : "have"} no attention` : ""}.`
         : `All but ${silent.map(([name]) => name).join(" and ")}.`,
-      `Self-attention lets every place look at every other: it costs ${share(self, atlas.flops)} of the FLOPs at this size, and four times the places are sixteen times the pairs.`,
+      `Self-attention lets every place look at every other: it costs ${flopsShare(self, atlas)} at this size, and four times the places are sixteen times the pairs.`,
     ],
     table: { head: ["level", "places", "self-attentions", "cross-attentions"], rows },
     next: [

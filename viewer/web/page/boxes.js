@@ -2,7 +2,7 @@
 
 import { svg } from "./dom.js";
 import { textWidth } from "./labels.js";
-import { compact, known, shapeText, share } from "./numbers.js";
+import { compact, flopsShare, flopsWord, known, shapeText, share } from "./numbers.js";
 import { roleClass, roleLabel } from "./roles.js";
 import { LINE } from "./layout.js";
 
@@ -83,7 +83,7 @@ function shapeWithin(atlas, block, name, width, { numbers }) {
 function cost(block, atlas) {
   return [
     `${known(block.params, block.weighed, compact)} parameters`,
-    `${block.uncounted ? "FLOPs not all known" : `${share(block.flops, atlas.flops)} of the FLOPs`}`,
+    block.uncounted ? "FLOPs not all known" : flopsShare(block.flops, atlas),
   ];
 }
 
@@ -91,7 +91,7 @@ function cost(block, atlas) {
 function footer(atlas, block, box, narrow) {
   const part = block.flops / Math.max(...atlas.blocks.map((other) => other.flops), 1);
   const params = `${known(block.params, block.weighed, compact)} parameters`;
-  const flops = `${block.uncounted ? "≥ " : ""}${share(block.flops, atlas.flops)} FLOPs`;
+  const flops = `${share(block.flops, atlas.flops)} ${flopsWord(atlas)}`;
   const y = box.height - 9;
   if (narrow) {
     return svg(

@@ -2,7 +2,7 @@
 // it is not there, the one command that makes it.
 
 import { movedModules } from "./moved.js";
-import { percent, plural, share, small } from "./numbers.js";
+import { flopsShare, flopsWord, percent, plural, share, small } from "./numbers.js";
 import { nameOf } from "./storyparts.js";
 import { timeOf } from "./timing.js";
 
@@ -166,7 +166,7 @@ export function duration(app) {
       say: [
         "Time is measured, not counted, and no profile of this file is here.",
         most
-          ? `By FLOPs alone ${nameOf(atlas, most)} would take the longest (${share(most.flops, atlas.flops)}), if every FLOP were as fast.`
+          ? `By FLOPs alone ${nameOf(atlas, most)} would take the longest (${flopsShare(most.flops, atlas)}), if every FLOP were as fast.`
           : "No blocks were found in this file.",
       ],
       need: {
@@ -184,11 +184,11 @@ export function duration(app) {
     say: [
       `One step takes ${milliseconds(profile.wall)} on ${profile.provider ?? "an unknown device"}${sizes ? ` at ${sizes}` : ""}, its kernels ${milliseconds(profile.total)}; ${share(profile.attributed, 1)} of that has a module.`,
       sorted.length > 0
-        ? `${nameOf(atlas, sorted[0][0])} takes the longest: ${milliseconds(sorted[0][1])}, ${share(sorted[0][1], profile.total)} of the time for ${share(sorted[0][0].flops, atlas.flops)} of the FLOPs.`
+        ? `${nameOf(atlas, sorted[0][0])} takes the longest: ${milliseconds(sorted[0][1])}, ${share(sorted[0][1], profile.total)} of the time for ${flopsShare(sorted[0][0].flops, atlas)}.`
         : "None of its modules is in this file.",
     ],
     table: {
-      head: ["block", "time", "of the time", "of the FLOPs"],
+      head: ["block", "time", "of the time", `of the ${flopsWord(atlas)}`],
       rows: sorted.map(([block, time]) => [
         { node: block.nodes[0], text: nameOf(atlas, block) },
         milliseconds(time),

@@ -4,9 +4,10 @@ import { el, swap } from "./dom.js";
 import { labelOf, marks } from "./comparing.js";
 import { drawMap } from "./map.js";
 import { movedModules } from "./moved.js";
+import { importanceOf, lossOf } from "./importance.js";
 import { hasU, noU } from "./nou.js";
 import { shapeOf } from "./nodes.js";
-import { compact, known, percent, share } from "./numbers.js";
+import { compact, flopsShare, known, percent, share } from "./numbers.js";
 import { severity } from "./parity.js";
 import { roleLabel } from "./roles.js";
 import { drawStage } from "./stage.js";
@@ -88,7 +89,8 @@ function roleOf(item, node) {
   return item.matches(".part") ? shown : node.role;
 }
 
-// What colours a box: errors of the report, else how far weights moved, else measured time.
+// What colours a box: errors of the report, else how far weights moved, else what the image
+// loses without it, else measured time.
 function tinted(app, atlas, node, moved) {
   const error = app.errors.get(node.module);
   if (error !== undefined) {
@@ -102,7 +104,7 @@ function tinted(app, atlas, node, moved) {
     );
     return { name: "moved", value: shift.share, severity: Math.min(1, shift.share / most) };
   }
-  const heat = heatOf(app, atlas, node);
+  const heat = importanceOf(app, node) ?? heatOf(app, atlas, node);
   return heat === null ? null : { name: "heat", value: heat, severity: heat };
 }
 
@@ -154,14 +156,14 @@ function tip(app, index, id, element) {
   const atlas = app.atlases[index];
   const lens = { atlas, numbers: app.numbers };
   const skip = atlas.skips.find((one) => one.id === element.dataset.skip);
-  swap(host, skip ? skipTip(lens, skip) : nodeTip(app, lens, atlas.nodes[id]));
+  swap(host, skip ? skipTip(app, lens, skip) : nodeTip(app, lens, atlas.nodes[id]));
   const box = element.getBoundingClientRect();
   host.style.left = `${Math.max(8, Math.min(box.left, window.innerWidth - host.offsetWidth - 8))}px`;
   const below = box.bottom + 8 + host.offsetHeight < window.innerHeight;
   host.style.top = `${below ? box.bottom + 8 : Math.max(8, box.top - host.offsetHeight - 8)}px`;
 }
 
-function skipTip(lens, skip) {
+function skipTip(app, lens, skip) {
   const { nodes } = lens.atlas;
   return [
     el("strong", {}, `skip ${skip.id}`),
@@ -172,7 +174,14 @@ function skipTip(lens, skip) {
       el("code", {}, shapeOf(lens, skip.shape)),
       " is concatenated to what comes up from below.",
     ),
+    lossTip(app.shown.importance?.skips[skip.id]),
   ];
+}
+
+function lossTip(loss) {
+  return Number.isFinite(loss)
+    ? el("p", {}, `without it the image changes by ${percent(loss)}`)
+    : null;
 }
 
 function nodeTip(app, lens, node) {
@@ -187,8 +196,9 @@ function nodeTip(app, lens, node) {
     el(
       "p",
       {},
-      `${known(node.params, atlas.weighed, compact)} parameters (${share(node.params, atlas.params)}), ${node.uncounted > 0 ? "at least " : ""}${share(node.flops, atlas.flops)} of the FLOPs`,
+      `${known(node.params, atlas.weighed, compact)} parameters (${share(node.params, atlas.params)}), ${flopsShare(node.flops, atlas)}`,
     ),
+    lossTip(lossOf(app, node)),
     Number.isFinite(time) && node.module
       ? el("p", {}, `${(time / 1000).toPrecision(3)} ms measured`)
       : null,

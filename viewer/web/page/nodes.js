@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { markdown } from "./markdown.js";
-import { compact, flopsBound, shapeText, share } from "./numbers.js";
+import { compact, flopsBound, flopsShare, shapeText, share } from "./numbers.js";
 import { roleClass, roleLabel } from "./roles.js";
 
 // Every sentence is backed by nodes one can click: this is that click.
@@ -71,7 +71,7 @@ function costs(app, id) {
     node.flops > 0 &&
       row(
         "FLOPs",
-        `${flopsBound(node.flops, node.uncounted)} (${share(node.flops, atlas.flops)})`,
+        `${flopsBound(node.flops, node.uncounted)} (${flopsShare(node.flops, atlas)})`,
       ),
   ];
 }

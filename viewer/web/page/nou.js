@@ -1,7 +1,7 @@
 // A file in which no U is found: it is said, and what there is, is shown.
 
 import { el } from "./dom.js";
-import { compact, flopsText, known, plural, shapeText, share } from "./numbers.js";
+import { compact, flopsBound, known, plural, shapeText, share } from "./numbers.js";
 import { roleClass } from "./roles.js";
 
 const MOST = 12;
@@ -35,7 +35,7 @@ export function noU(app, index) {
     el(
       "p",
       {},
-      `It names no down, middle or up blocks, neither in metadata nor in module names. Here is what there is: ${plural(ops.length, "operator")}, ${known(atlas.params, atlas.weighed, compact)} parameters, ${atlas.uncounted > 0 ? "at least " : ""}${flopsText(atlas.flops)} a step.`,
+      `It names no down, middle or up blocks, neither in metadata nor in module names. Here is what there is: ${plural(ops.length, "operator")}, ${known(atlas.params, atlas.weighed, compact)} parameters, ${flopsBound(atlas.flops, atlas.uncounted)} a step.`,
     ),
     el("h3", {}, "In and out"),
     el("ul", {}, atlas.inputs.map(value)),

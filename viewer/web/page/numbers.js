@@ -130,6 +130,16 @@ export function flopsBound(flops, uncounted) {
   return `${uncounted ? "at least " : ""}${flopsText(flops)}`;
 }
 
+// A part of the model's operations: of no more than those counted, where some are not.
+export function flopsShare(part, atlas) {
+  return `${share(part, atlas.flops)} of the ${flopsWord(atlas)}`;
+}
+
+// What such a part is a part of.
+export function flopsWord(atlas) {
+  return atlas.uncounted > 0 ? "counted FLOPs" : "FLOPs";
+}
+
 export function small(value) {
   return value === 0 ? "0" : Number(value).toExponential(1);
 }

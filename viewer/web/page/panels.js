@@ -2,7 +2,16 @@
 
 import { el, heads } from "./dom.js";
 import { hasU } from "./nou.js";
-import { capital, compact, known, plural, shapeText, share, told } from "./numbers.js";
+import {
+  capital,
+  compact,
+  flopsWord,
+  known,
+  plural,
+  shapeText,
+  share,
+  told,
+} from "./numbers.js";
 import { questionList, storyButtons } from "./questions.js";
 import { about, link } from "./nodes.js";
 import { doorOf } from "./roles.js";
@@ -70,7 +79,7 @@ export function shapesPanel(app) {
     );
     return [head, ...parts];
   });
-  const columns = ["", "output", "at this size", "parameters", "FLOPs"];
+  const columns = ["", "output", "at this size", "parameters", flopsWord(atlas)];
   return [
     el("h2", {}, "Shapes, down and up the U"),
     el(

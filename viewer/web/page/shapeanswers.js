@@ -3,7 +3,16 @@
 
 import { elements, numbersOf, resized } from "./counting.js";
 import { flopsByRole } from "./kinds.js";
-import { compact, flopsText, known, plural, shapeText, share, whole } from "./numbers.js";
+import {
+  compact,
+  flopsBound,
+  flopsWord,
+  known,
+  plural,
+  shapeText,
+  share,
+  whole,
+} from "./numbers.js";
 import { roleLabel } from "./roles.js";
 import { ODD, sizeAt } from "./sizebox.js";
 import { nameOf, sided } from "./storyparts.js";
@@ -101,7 +110,6 @@ export function double(app) {
 export function holds(app) {
   const { atlas } = app;
   const blocks = [...atlas.blocks].sort((a, b) => b.params - a.params);
-  const least = atlas.uncounted > 0 ? "at least " : "";
   const most = [...blocks].sort((a, b) => b.flops - a.flops)[0];
   if (blocks.length === 0) {
     return { say: ["No blocks were found in this file; see the outline."] };
@@ -111,16 +119,22 @@ export function holds(app) {
       atlas.weighed
         ? `${nameOf(atlas, blocks[0])} holds the most parameters: ${compact(blocks[0].params)}, ${share(blocks[0].params, atlas.params)} of ${compact(atlas.params)}.`
         : "The file does not say how many parameters it has.",
-      `${nameOf(atlas, most)} costs the most: ${least}${flopsText(most.flops)} of ${flopsText(atlas.flops)} a step, ${share(most.flops, atlas.flops)}, at this size.`,
+      `${nameOf(atlas, most)} costs the most${atlas.uncounted > 0 ? " of what is counted" : ""}: ${flopsBound(most.flops, most.uncounted)} of ${flopsBound(atlas.flops, atlas.uncounted)} a step, ${share(most.flops, atlas.flops)}, at this size.`,
       byRole(atlas),
     ],
     table: {
-      head: ["block", "parameters", "", "FLOPs", ""],
+      head: [
+        "block",
+        "parameters",
+        "",
+        "FLOPs",
+        atlas.uncounted > 0 ? "of those counted" : "",
+      ],
       rows: blocks.map((block) => [
         { node: block.nodes[0], text: nameOf(atlas, block) },
         known(block.params, atlas.weighed, compact),
         share(block.params, atlas.params),
-        `${block.uncounted > 0 ? "≥ " : ""}${flopsText(block.flops)}`,
+        flopsBound(block.flops, block.uncounted),
         share(block.flops, atlas.flops),
       ]),
     },
@@ -134,7 +148,7 @@ export function holds(app) {
 function byRole(atlas) {
   const sorted = [...flopsByRole(atlas)].sort((a, b) => b[1] - a[1]);
   return sorted.length > 0
-    ? `By kind: ${sorted.map(([role, flops]) => `${roleLabel(role)} ${share(flops, atlas.flops)}`).join(", ")} of the FLOPs.`
+    ? `By kind: ${sorted.map(([role, flops]) => `${roleLabel(role)} ${share(flops, atlas.flops)}`).join(", ")} of the ${flopsWord(atlas)}.`
     : "The file names no roles, so kinds cannot be told apart.";
 }
 

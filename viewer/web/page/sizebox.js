@@ -2,7 +2,7 @@
 
 import { count, freeAxes, memory } from "./counting.js";
 import { el } from "./dom.js";
-import { bytesText, flopsText, known } from "./numbers.js";
+import { bytesText, flopsBound, known } from "./numbers.js";
 
 const AXES = [
   ["batch", "B", "images", 64],
@@ -115,9 +115,8 @@ export function sizeBox(app) {
 
 function costs(atlas) {
   const { weights, values, unknown } = memory(atlas);
-  const least = atlas.uncounted > 0 ? "at least " : "";
   return [
-    el("span", {}, el("b", {}, `${least}${flopsText(atlas.flops)}`), " a step"),
+    el("span", {}, el("b", {}, flopsBound(atlas.flops, atlas.uncounted)), " a step"),
     el("span", {}, el("b", {}, known(weights, weights !== null, bytesText)), " of weights"),
     el(
       "span",
