@@ -132,12 +132,7 @@ def _conditions(source: Source) -> str:
         "IP-Adapter": lambda: require_place(source),
     }
     found = ["text"] if any(s.name == "encoder_hidden_states" for s in source.inputs) else []
-    known = {
-        "class_labels": "class",
-        "text_embeds": "pooled text",
-        "timestep_cond": "guidance",
-    }
-    found += [known[spec.name] for spec in source.inputs if spec.name in known]
+    found += [_KNOWN[spec.name] for spec in source.inputs if spec.name in _KNOWN]
     for name, ask in asked.items():
         try:
             ask()

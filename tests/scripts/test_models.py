@@ -34,9 +34,8 @@ def test_a_page_counts_and_names_everything() -> None:
         Row("b", "UNet3DConditionModel", "refused", "no | such class"),
     ]
     text = page(rows, ["c"])
-    assert "Of 2 that were measured, 1 are proven, 1 are refused, 0 failed" in " ".join(
-        text.split()
-    )
+    told = " ".join(text.split())
+    assert "Of 2 that were measured, 1 are proven, 1 are refused, 0 failed" in told
     assert "| b | `UNet3DConditionModel` | no \\| such class |" in text
     assert text.endswith("## Not measured yet\n\nc\n")
 
