@@ -90,7 +90,8 @@ def _table(report: AnnotateReport) -> Table:
     )
     named = (name if name == own else f"{own} = {name}" for name, own in report.inputs.items())
     table.add_row("inputs", escape(", ".join(named)))
-    table.add_row("bits", "the same as the source's" if report.checked else "not compared")
+    same = {"bits": "the same bits", "operators": "the same operators on the same operands"}
+    table.add_row("computes", same.get(report.same, "not compared"))
     for remark in report.remarks:
         table.add_row("unknown", escape(remark))
     return table

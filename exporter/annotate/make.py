@@ -63,7 +63,8 @@ class AnnotateReport:
         functions: Local functions.
         inputs: The file's name of each recognised input, by its conventional one.
         remarks: What could not be recognised, a sentence each.
-        checked: Whether both files were seen to compute the same bits.
+        same: What both files were seen to have in common, ``bits`` or, in half types,
+            ``operators``; empty where nobody looked.
         stages: Time of each.
     """
 
@@ -73,7 +74,7 @@ class AnnotateReport:
     functions: int
     inputs: Mapping[str, str]
     remarks: tuple[str, ...]
-    checked: bool
+    same: str
     stages: tuple[StageRecord, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -85,7 +86,7 @@ class AnnotateReport:
             "functions": self.functions,
             "inputs": dict(self.inputs),
             "remarks": list(self.remarks),
-            "same_bits": self.checked,
+            "same": self.same,
             "stages": [asdict(stage) for stage in self.stages],
         }
 
@@ -124,18 +125,20 @@ def annotate_file(request: AnnotateRequest, on_progress: OnProgress = quiet) -> 
         model, cycle = (model, "") if request.flat else _folded(model, classes)
         restore(model, back)
     remarks = (*_remarks(inputs, scopes, unshaped, flat_nodes), *([cycle] if cycle else []))
+    same = ""
     with drafted(request.target, copy=False) as draft:
         with run.stage("write"):
             write(model, draft.onnx, _facts(request, inputs, remarks))
             validate(draft.onnx)
         if request.check:
             with run.stage("check"):
-                require_same(request.source, draft.onnx, request.provider)
+                same = require_same(request.source, draft.onnx, request.provider)
+            write(model, draft.onnx, _facts(request, inputs, remarks, same))
         draft.publish()
     nodes = (flat_nodes, model.graph.num_nodes())
     return AnnotateReport(
         request.target, roles, nodes, len(model.functions), inputs.names, remarks,
-        request.check, tuple(run.records),
+        same, tuple(run.records),
     )  # fmt: skip
 
 
@@ -192,7 +195,7 @@ def _remarks(inputs: Named, scopes: Scopes, unshaped: int, nodes: int) -> list[s
 
 
 def _facts(
-    request: AnnotateRequest, inputs: Named, remarks: tuple[str, ...]
+    request: AnnotateRequest, inputs: Named, remarks: tuple[str, ...], same: str = ""
 ) -> dict[str, Any]:
     """What the file says about itself; docs/FORMAT.md."""
     with request.source.open("rb") as file:
@@ -204,7 +207,7 @@ def _facts(
         "annotated": {
             "file": request.source.name,
             "sha256": digest,
-            "same_bits": request.check,
+            "same": same,
             "remarks": list(remarks),
         },
         "legend": meta.legend(meta.ROLES),

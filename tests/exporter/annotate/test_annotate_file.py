@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
+from onnxruntime.transformers.float16 import convert_float_to_float16
 
 import exporter.annotate.make as make
 from exporter.annotate.cli import main
@@ -46,7 +47,7 @@ def test_roles_are_those_of_our_own_export(
 ) -> None:
     report, atlas = annotated(foreign)
     assert report.roles == workshop.graph("tiny").roles
-    assert report.checked
+    assert report.same == "bits"
     ours = read(workshop.exported("tiny"))
     for part in ("skips", "attentions", "injections"):
         assert len(getattr(atlas, part)) == len(getattr(ours, part)), part
@@ -111,7 +112,7 @@ def test_a_copy_that_computes_other_bits_is_not_written(
 
     monkeypatch.setattr(make, "fold", wrong)
     request = AnnotateRequest(openai, tmp_path / "out.onnx", provider="cpu")
-    with pytest.raises(ParityError, match=r"differs from model\.onnx by"):
+    with pytest.raises(ParityError, match=r"computes something else than model\.onnx"):
         annotate_file(request)
     assert not list(tmp_path.iterdir())
 
@@ -121,9 +122,16 @@ def test_one_wrong_weight_is_seen(openai: Path, tmp_path: Path) -> None:
     weight = next(t for t in model.graph.initializer if t.name == "out.2.bias")
     weight.raw_data = b"\x01" + weight.raw_data[1:]
     onnx.save(model, tmp_path / "other.onnx")
-    require_same(openai, openai, "cpu")
+    assert require_same(openai, openai, "cpu") == "bits"
     with pytest.raises(ParityError, match="the same bits"):
         require_same(openai, tmp_path / "other.onnx", "cpu")
+
+
+def test_half_types_are_compared_as_expressions(openai: Path, tmp_path: Path) -> None:
+    half = convert_float_to_float16(onnx.load(openai), keep_io_types=True)
+    onnx.save(half, tmp_path / "half.onnx")
+    request = AnnotateRequest(tmp_path / "half.onnx", tmp_path / "out.onnx", provider="cpu")
+    assert annotate_file(request).same == "operators"
 
 
 def test_an_input_that_tells_nothing_is_named_by_the_user(
@@ -155,7 +163,7 @@ def test_weights_stay_where_they_are(openai: Path, tmp_path: Path) -> None:
     model = onnx.load(openai)
     onnx.save(model, source, save_as_external_data=True, location="w.bin", size_threshold=64)
     report = annotate_file(AnnotateRequest(source, tmp_path / "out.onnx", provider="cpu"))
-    assert report.checked
+    assert report.same == "bits"
     linked = {str(path) for what, path in parts_of_file(report.target) if "weights" in what}
     assert linked == {str(source.with_name("w.bin"))}
     (tmp_path / "elsewhere").mkdir()
@@ -168,10 +176,10 @@ def test_the_command(openai: Path, tmp_path: Path, capfd: pytest.CaptureFixture[
     wanted = [str(tmp_path / "a.onnx"), str(tmp_path / "b.onnx"), "--provider", "cpu"]
     assert main([*wanted, "--report", str(tmp_path / "r.json")]) == 0
     told = capfd.readouterr().out
-    assert "the same as the source's" in told
+    assert "the same bits" in told
     assert "x = sample" in told
     report = json.loads((tmp_path / "r.json").read_text())
-    assert report["same_bits"] is True
+    assert report["same"] == "bits"
     assert report["roles"]["skip"] == 4
     assert main([str(tmp_path / "b.onnx"), str(tmp_path / "c.onnx")]) == 2
     assert main([*wanted, "--input", "x"]) == 2
