@@ -13,6 +13,7 @@ from importlib.metadata import version
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("exporter", "write a UNet as .onnx and prove it equal to PyTorch"),
     "parity": ("exporter.parity", "check any .onnx of a UNet against PyTorch"),
+    "annotate": ("exporter.annotate", "mark the UNet in an .onnx by another exporter"),
     "profile": ("exporter.profile", "tell which modules and roles a step's time goes to"),
     "lora": ("exporter.lora", "turn a LoRA into inputs of a file exported with --lora"),
     "sample": ("exporter.sample", "run a denoising loop over a file and record it"),

@@ -17,7 +17,7 @@ from exporter.conditions.lora import added, is_lora
 from exporter.conditions.residuals import gathered, is_residual
 from exporter.errors import UsageError
 
-ADDED = ("text_embeds", "time_ids")
+ADDED = ("text_embeds", "time_ids", "image_embeds", "hint")
 """Inputs that diffusers takes in ``added_cond_kwargs``."""
 
 
@@ -48,6 +48,8 @@ def outputs_of(
         arguments["added_cond_kwargs"] = conditions
     if type(unet).__name__ == CLASS:
         return own_call(unet, arguments)
+    if unet.config.get("encoder_hid_dim_type") == "image_proj":  # type: ignore[union-attr, operator]
+        arguments["encoder_hidden_states"] = None  # the image takes its place
     with added(unet, moved), prompted(unet, moved):
         arguments |= controlled(unet, moved, arguments)
         images = images_in(moved)  # for the UNet alone

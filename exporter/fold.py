@@ -210,7 +210,7 @@ def _constant(value: ir.Value, path: str, user: ir.Node) -> ir.Node:
         [],
         {"value": tensor},
         name=f"{path}/{value.name}",
-        metadata_props={key: user.metadata_props[key] for key in keys},
+        metadata_props={k: user.metadata_props[k] for k in keys if k in user.metadata_props},
     )
     result = node.outputs[0]
     result.name, result.shape, result.type = value.name, value.shape, value.type

@@ -21,6 +21,9 @@ LEVELS = 8
 """How often a size is halved at most."""
 
 _SIZED_UPSAMPLING = {"UpBlock2D", "CrossAttnUpBlock2D"}
+HINT_CHANNELS = 4
+"""What Kandinsky 2.2 makes of a hint and puts behind the latents' own channels."""
+
 _TEXT_WIDTH = 1280  # of SDXL's pooled text embedding, OpenCLIP bigG
 
 
@@ -39,17 +42,18 @@ def model_inputs(
         ConfigError: The config needs an input that is not fed; names the setting.
     """
     refuse_unfed(class_name, config)
-    sample = InputSpec("sample", ("B", int(config["in_channels"]), "H", "W"))
+    hinted = HINT_CHANNELS if config.get("addition_embed_type") == "image_hint" else 0
+    sample = InputSpec("sample", ("B", int(config["in_channels"]) - hinted, "H", "W"))
     timestep = InputSpec("timestep", ("T",), "float32")
     labels = _class_labels(class_name, config)
     if class_name == "UNet2DModel":
         return (sample, timestep, *labels)
     control = own_specs(config) if class_name == CLASS else ()
-    text = InputSpec("encoder_hidden_states", ("B", "S", _text_channels(config)))
+    text = _text(config)
     cond = config.get("time_cond_proj_dim")
     timestep_cond = () if cond is None else (InputSpec("timestep_cond", ("B", int(cond))),)
-    added = _added(config, text_width)
-    return (sample, timestep, text, *labels, *timestep_cond, *added, *control)
+    added = (*_added(config, text_width), *_images(config))
+    return (sample, timestep, *text, *labels, *timestep_cond, *added, *control)
 
 
 def with_halves(sizes: Mapping[str, int]) -> dict[str, int]:
@@ -76,13 +80,15 @@ def size_multiple(class_name: str, config: Mapping[str, Any]) -> int:
 
     Only ``UpBlock2D`` and ``CrossAttnUpBlock2D`` of ``UNet2DConditionModel`` upsample to the
     size of the skip they meet; everything else doubles, and so needs sizes that halve evenly.
+    Blocks of K-upscalers reflect an image at its edges, which takes two pixels at the bottom.
     """
     if class_name == CLASS:
         return 1  # it only goes down
     blocks = [str(name).removeprefix("UNetRes") for name in config["up_block_types"]]
     if class_name == "UNet2DConditionModel" and _SIZED_UPSAMPLING.issuperset(blocks):
         return 1
-    return int(2 ** (len(blocks) - 1))
+    reflects = any(block.startswith(("KUp", "KCrossAttnUp")) for block in blocks)
+    return int(2 ** (len(blocks) - 1 + reflects))
 
 
 def refuse_unfed(class_name: str, config: Mapping[str, Any]) -> None:
@@ -97,9 +103,12 @@ def refuse_unfed(class_name: str, config: Mapping[str, Any]) -> None:
     """
     labels = (None, "timestep", "identity")
     projected = ("projection", "simple_projection")
+    net = class_name == CLASS
+    images = () if net else ("text_image", "image", "image_hint")
+    hidden = (None,) if net else (None, "text_proj", "text_image_proj", "image_proj")
     fed = {
-        "addition_embed_type": (None, "text", "text_time"),
-        "encoder_hid_dim_type": (None,) if class_name == CLASS else (None, "text_proj"),
+        "addition_embed_type": (None, "text", "text_time", *images),
+        "encoder_hid_dim_type": hidden,
         "attention_type": ("default", None),
         "time_embedding_type": ("positional", "fourier"),
         "class_embed_type": labels if class_name == "UNet2DModel" else labels + projected,
@@ -111,6 +120,40 @@ def refuse_unfed(class_name: str, config: Mapping[str, Any]) -> None:
                 f"{key} is {value!r}, which needs inputs that are not fed",
                 "one of " + ", ".join(str(one) for one in allowed),
             )
+
+
+def _text(config: Mapping[str, Any]) -> tuple[InputSpec, ...]:
+    """None where an image takes the text's place, as in Kandinsky 2.2."""
+    if config.get("encoder_hid_dim_type") == "image_proj":
+        return ()
+    return (InputSpec("encoder_hidden_states", ("B", "S", _text_channels(config))),)
+
+
+def _images(config: Mapping[str, Any]) -> tuple[InputSpec, ...]:
+    """Embeddings of an image, and a picture to follow, that Kandinsky's configs ask for.
+
+    Raises:
+        ConfigError: Two parts of the UNet want embeddings of different widths.
+    """
+    kind, hidden = config.get("addition_embed_type"), config.get("encoder_hid_dim_type")
+    own, cross = config.get("encoder_hid_dim"), config["cross_attention_dim"]
+    widths: set[Any] = {
+        width
+        for width, asked in (
+            (cross, kind == "text_image" or hidden == "text_image_proj"),
+            (own, kind in ("image", "image_hint") or hidden == "image_proj"),
+        )
+        if asked
+    }
+    if not widths:
+        return ()
+    if len(widths) > 1 or not isinstance(next(iter(widths)), int):
+        raise ConfigError(
+            f"image_embeds are asked for in the widths {sorted(map(str, widths))}", "one width"
+        )
+    text = (InputSpec("text_embeds", ("B", int(cross))),) if kind == "text_image" else ()
+    hint = (InputSpec("hint", ("B", 3, "8H", "8W")),) if kind == "image_hint" else ()
+    return (*text, InputSpec("image_embeds", ("B", int(widths.pop()))), *hint)
 
 
 def _text_channels(config: Mapping[str, Any]) -> int:

@@ -126,11 +126,16 @@ class _Annotator:
     def _changes(self, step: int) -> int:
         """Modules that halve or double the image; a resnet that pools both branches is one."""
         found = {
-            module_of(node)
+            module_of(node) or node.name or ""
             for node in self.flow.nodes
             if self.flow.level(node) is not None and resolution_step(node) == step
         }
         return sum(not any(is_inside(m, other) for other in found - {m}) for m in found)
+
+    def _around(self, node: ir.Node) -> list[ir.Node]:
+        """Nodes of the same module; itself alone where the file tells of no module."""
+        module = module_of(node)
+        return self.by_module[module] if module else [node]
 
     def _set(self, nodes: Iterable[ir.Node], role: str) -> None:
         for node in nodes:
@@ -178,7 +183,7 @@ class _Annotator:
         """What ``timestep`` becomes before it meets the image, and where it does."""
         for node in self.injections:
             self.role[node] = "time_injection"
-            node.metadata_props[meta.RESNET] = module_of(node)
+            node.metadata_props[meta.RESNET] = module_of(node) or node.name or ""
         feeding: set[ir.Node] = set()
         for node in self.injections:
             for value in node.inputs:
@@ -192,7 +197,7 @@ class _Annotator:
         # Image prompts first: their modules lie within those of the text's attentions.
         for role, attention in sorted(found, key=lambda one: one[0] != "image_prompt"):
             node = attention.anchor
-            self._set(self.by_module[module_of(node)], role)
+            self._set(self._around(node), role)
             operands = ((meta.Q, attention.q), (meta.K, attention.k), (meta.V, attention.v))
             for key, value in operands:
                 names = [v.name or "" for v in self.flow.graph.inputs]
@@ -205,7 +210,7 @@ class _Annotator:
 
     def _resnets(self) -> None:
         for injection in self.injections:
-            group = self.by_module[module_of(injection)]
+            group = self._around(injection)
             self._set((n for n in group if self.flow.is_image(n.outputs[0])), "resnet")
 
     def _resolution(self) -> None:
@@ -231,6 +236,8 @@ class _Annotator:
                     self._set(group, "feed_forward")
         for attention in self.attentions:
             widest = self._widest(module_of(attention.anchor))
+            if not widest:  # no module is told of
+                continue
             group = [n for n in self.by_module[widest] if n not in self.role]
             for node in reversed(group):  # a norm belongs to the branch it feeds
                 next_roles = {self.role.get(user) for user in self.flow.users(node)}
@@ -260,7 +267,7 @@ class _Annotator:
             return ""
         if "encoder_hidden_states" in sources:
             return "text"
-        if any(source.startswith(EMBEDS) for source in sources):
+        if any(source.startswith(EMBEDS.removesuffix("_")) for source in sources):
             return "image_prompt"
         return "control_image" if is_control_image(value, self.flow) else ""
 

@@ -155,6 +155,8 @@ def _fit_images(unet: torch.nn.Module) -> None:
     torch.export cannot know that an axis which it was told is free is eight times another; the
     marker that says so is gone when the graph is simple.
     """
+    if "hint_block" in str(getattr(unet, "add_embedding", None)):
+        _fit_hint(unet)
     nets = {path: net for path, net in unet.named_children() if is_net(path)}
     if type(unet).__name__ == CLASS:
         nets[""] = unet
@@ -169,6 +171,20 @@ def _fit_images(unet: torch.nn.Module) -> None:
 
         net.register_forward_pre_hook(enter)
         net.get_submodule("controlnet_cond_embedding").register_forward_hook(leave)
+
+
+def _fit_hint(unet: torch.nn.Module) -> None:
+    """The same of what Kandinsky 2.2 makes of a hint."""
+    sizes: list[tuple[Any, ...]] = []
+
+    def enter(_: Any, __: Any, kwargs: dict[str, Any]) -> None:
+        sizes[:] = [tuple(kwargs["sample"].shape[2:])]
+
+    def leave(_: Any, __: Any, image: torch.Tensor) -> torch.Tensor:
+        return sized(image, (*image.shape[:2], *sizes[0]))
+
+    unet.register_forward_pre_hook(enter, with_kwargs=True)
+    unet.get_submodule("add_embedding.input_hint_block").register_forward_hook(leave)
 
 
 def _rounded_up(dim: str) -> str:

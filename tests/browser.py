@@ -46,8 +46,9 @@ class Eyes:
         page.on("dialog", lambda dialog: self.complaints.append(f"dialog {dialog.message}"))
         page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
         page.goto(url)
-        if wait:
-            page.wait_for_selector(f"html[data-ready={wait}]")
+        if wait:  # the graph is there after the map
+            ready = "html[data-ready]" if wait == "map" else f"html[data-ready={wait}]"
+            page.wait_for_selector(ready)
         return page
 
     def hear(self, message) -> None:

@@ -57,6 +57,7 @@ SLOW = (
     *(
         f"exporter/{name}/"
         for name in (
+            "annotate",
             "conditions",
             "parity",
             "precision",

@@ -64,6 +64,8 @@ _NAMES = {
     "encoder_hidden_states": "text",
     "text_embeds": "pooled text",
     "timestep_cond": "guidance",
+    "image_embeds": "image embedding",
+    "hint": "hint",
     "class_labels": "class",
 }
 

@@ -80,9 +80,7 @@ def _make(
         classes = int(source.config.get("num_class_embeds") or 1)
         first = torch.randint(0, classes, (1,), generator=random)
         return (first + torch.arange(shape[0])) % classes
-    if spec.name.startswith(
-        OWN_COND
-    ):  # an image; edges and depth maps have values from 0 to 1
+    if spec.name.startswith((OWN_COND, "hint")):  # edges and depth maps are from 0 to 1
         return torch.rand(shape, generator=random)
     if spec.name.startswith((SCALE, OWN_SCALE, STRENGTH)):
         return 0.5 + torch.rand(shape, generator=random)

@@ -21,18 +21,19 @@ class Origins(ir.passes.InPlacePass):
       own, moves to their common parent: ``nonlinearity(temb)``, once instead of per resnet.
 
     Args:
-        classes: Qualified class of every module by path.
+        classes: Qualified class of every module by path; may be empty where nothing tells.
+        remarks: Keep the metadata that others have written.
     """
 
-    def __init__(self, classes: Mapping[str, str]) -> None:
+    def __init__(self, classes: Mapping[str, str], *, remarks: bool = False) -> None:
         super().__init__()
-        self.classes = classes
+        self.classes, self.remarks = classes, remarks
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:  # noqa: D102
         modified = False
         for node in reversed(list(model.graph)):
             modified |= self._settle(node)
-        for node in model.graph:
+        for node in () if self.remarks else model.graph:
             for key in [k for k in node.metadata_props if not k.startswith(meta.PREFIX)]:
                 del node.metadata_props[key]  # an optimiser's remarks
                 modified = True
@@ -52,20 +53,25 @@ class Origins(ir.passes.InPlacePass):
         if common is None or common == home or not is_inside(home, common):
             return False
         inputs = [value for value in node.inputs if value is not None]
-        if any(value.is_graph_input() for value in inputs):  # has parameters: is its module
+        # has parameters: is its module
+        if any(value.is_graph_input() or value.meta.get("parameter") for value in inputs):
             return False
         producers = [value.producer() for value in inputs]
         if any(is_inside(p.metadata_props.get(meta.MODULE, ""), home) for p in producers if p):
             return False
         node.metadata_props[meta.MODULE] = common
-        node.metadata_props[meta.CLASS] = self.classes[common]
+        if self.classes.get(common):
+            node.metadata_props[meta.CLASS] = self.classes[common]
+        else:
+            node.metadata_props.pop(meta.CLASS, None)
         return True
 
 
 def _inherit(node: ir.Node, neighbours: list[ir.Node]) -> bool:
     for neighbour in neighbours:
         if meta.MODULE in neighbour.metadata_props:
-            wanted = {k: neighbour.metadata_props[k] for k in INHERITED}
+            told = neighbour.metadata_props
+            wanted = {k: told[k] for k in INHERITED if k in told}
             changed = any(node.metadata_props.get(k) != v for k, v in wanted.items())
             node.metadata_props.update(wanted)
             return changed

@@ -11,6 +11,7 @@ from exporter.conditions.ip_adapter import EMBEDS
 from exporter.reading.flow import Flow
 from exporter.values import dims
 
+PRODUCTS = ("MatMul", "Einsum")
 MAX_HOPS = 6  # Softmax is a few Mul, Add or Cast away from its two MatMuls
 
 
@@ -95,7 +96,7 @@ def _decomposed(softmax: ir.Node) -> Attention | None:
 def _matmul_before(node: ir.Node) -> ir.Node | None:
     for _ in range(MAX_HOPS):
         producer = node.inputs[0].producer() if node.inputs[0] is not None else None
-        if producer is None or producer.op_type == "MatMul":
+        if producer is None or producer.op_type in PRODUCTS:
             return producer
         node = producer
     return None
@@ -104,7 +105,7 @@ def _matmul_before(node: ir.Node) -> ir.Node | None:
 def _matmul_after(node: ir.Node) -> ir.Node | None:
     for _ in range(MAX_HOPS):
         users = [usage.node for usage in node.outputs[0].uses()]
-        if len(users) != 1 or users[0].op_type == "MatMul":
+        if len(users) != 1 or users[0].op_type in PRODUCTS:
             return users[0] if len(users) == 1 else None
         node = users[0]
     return None

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import onnx_ir as ir
 
 from exporter import metadata as meta
-from exporter.reading.summary import Summary, definition
+from exporter.reading.summary import Summary, definition, source_of
 
 _REPOSITORY = "https://github.com/huggingface/diffusers/blob"
 
@@ -29,8 +29,7 @@ def function_doc(
         "|---|---|---|---|",
         *(f"| in | `{v.name}` | {_shape(v)} | {_remark(v, summary)} |" for v in inputs),
         *(f"| out | `{v.name}` | {_shape(v)} | |" for v in outputs),
-        "",
-        f"Defined by `{summary.short_class}` in {_link(summary.class_name)}",
+        *_defined(summary),
     ]
     return "\n".join(lines)
 
@@ -80,6 +79,13 @@ def _remark(value: ir.Value, summary: Summary) -> str:
         name.startswith("skip_") and int(name.removeprefix("skip_")) not in summary.skips_in
     )
     return "only its size is read: what to upsample to" if lends else ""
+
+
+def _defined(summary: Summary) -> list[str]:
+    """Where; nothing for a class that is not known, or not here."""
+    if not source_of(summary.class_name):
+        return []
+    return ["", f"Defined by `{summary.short_class}` in {_link(summary.class_name)}"]
 
 
 def _link(class_name: str) -> str:

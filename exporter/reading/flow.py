@@ -97,6 +97,7 @@ def resolution_step(node: ir.Node) -> int:
     """+1 where a node halves height and width, -1 where it doubles them, else 0."""
     if node.op_type in _HALVE and "strides" in node.attributes:
         return 1 if max(node.attributes["strides"].as_ints()) == 2 else 0
-    if node.op_type in _DOUBLE and dims(node.inputs[0]) != dims(node.outputs[0]):
-        return -1
+    if node.op_type in _DOUBLE:
+        before, after = dims(node.inputs[0]), dims(node.outputs[0])
+        return 0 if before == after and None not in (before, after) else -1
     return 0

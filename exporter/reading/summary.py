@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ import onnx_ir as ir
 
 from exporter import metadata as meta
 from exporter.errors import GraphError
-from exporter.paths import leaf
+from exporter.paths import leaf, parent
 
 NAMES: Mapping[str, str] = {
     "time_injection": "TimeInjection",
@@ -45,7 +46,7 @@ class Summary:
 
     Attributes:
         path: Module path.
-        class_name: Qualified class.
+        class_name: Qualified class; empty where a file of another exporter does not tell.
         role: What the module as a whole is.
         side: ``down``, ``mid``, ``up`` or None.
         level: Resolution level of its first image operation, or None.
@@ -75,8 +76,15 @@ class Summary:
 
     @property
     def short_class(self) -> str:
-        """Class name without its package: ``ResnetBlock2D``."""
-        return leaf(self.class_name)
+        """Class name without its package: ``ResnetBlock2D``; the path's end where unknown."""
+        return leaf(self.class_name) or self._place
+
+    @property
+    def _place(self) -> str:
+        """``Net_0`` of ``ff.net.0``."""
+        last = leaf(self.path)
+        name = f"{leaf(parent(self.path))}_{last}" if last.isdigit() else last
+        return re.sub(r"\W", "_", name.capitalize())
 
     def name(self, parent_role: str | None) -> str:
         """Name of the function: what it is, short enough for Netron's label."""
@@ -98,10 +106,9 @@ class Summary:
         """Metadata of the call."""
         skips = sorted({*self.skips_out, *self.skips_in})
         ends = ["source"] * bool(self.skips_out) + ["sink"] * bool(self.skips_in)
-        file, line = definition(self.class_name)
         props = {
             meta.CLASS: self.class_name,
-            meta.SOURCE: f"{file}:{line}",
+            meta.SOURCE: source_of(self.class_name),
             meta.ROLE: self.role,
             meta.SIDE: self.side or "",
             meta.LEVEL: self.level or "",
@@ -184,12 +191,23 @@ def definition(class_name: str) -> tuple[str, int]:
     raise GraphError(f"{class_name} is defined nowhere", "a class of an installed package")
 
 
+def source_of(class_name: str) -> str:
+    """``diffusers/models/resnet.py:341``; empty for a class that is not known, or not here."""
+    try:
+        file, line = definition(class_name)
+    except (GraphError, ValueError):
+        return ""
+    return f"{file}:{line}"
+
+
 def _ids(nodes: Sequence[ir.Node], key: str) -> tuple[int, ...]:
     texts = (node.metadata_props.get(key, "") for node in nodes)
     return tuple(sorted(int(part) for text in texts for part in text.split(",") if part))
 
 
 def _is_parameter(value: ir.Value) -> bool:
+    if "parameter" in value.meta:  # of a file by another exporter, which may hold its weights
+        return bool(value.meta["parameter"])
     return value.is_initializer() and isinstance(value.const_value, ir.ExternalTensor)
 
 

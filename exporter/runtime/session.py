@@ -98,6 +98,7 @@ def open_session(
     weights_folder: Path | None = None,
     optimize: bool = True,
     in_order: bool = False,
+    prepack: bool = True,
 ) -> Session:
     """Open a file, or an edited copy of one in memory, for checking.
 
@@ -109,6 +110,8 @@ def open_session(
         optimize: ONNX Runtime's own graph optimisations, as users run it.
         in_order: Run nodes in the order of the graph. By default ONNX Runtime walks back from
             the outputs, which keeps what is only measured alive until the end.
+        prepack: Lay matrices out anew for their kernels. ONNX Runtime then drops the
+            originals, but keeps those in the body of a ``Loop``.
 
     Raises:
         ProviderError: If the provider cannot be had, or cannot run an operator of the file.
@@ -116,6 +119,7 @@ def open_session(
     """
     obtained, note = choose(provider)
     options = _options(optimize, weights_folder)
+    options.add_session_config_entry("session.disable_prepacking", "0" if prepack else "1")
     if in_order:
         options.execution_order = onnxruntime.ExecutionOrder.PRIORITY_BASED
     names: list[Any] = [EXECUTION_PROVIDERS["cpu"]]

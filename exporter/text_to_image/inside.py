@@ -6,6 +6,7 @@ The stage is taken out of the file as a model of its own and given what it was g
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import onnx
@@ -27,22 +28,22 @@ from exporter.torch_dtypes import TORCH_DTYPES
 
 
 def locate_inside(
-    model: onnx.ModelProto, given: Mapping[str, Array], setup: Setup, plan: PicturePlan
+    path: Path, given: Mapping[str, Array], setup: Setup, plan: PicturePlan
 ) -> Departure:
     """Asks each part of the sampling stage.
 
     Args:
-        model: The file.
-        given: What the stage was given in the file, by its names.
+        path: The file.
+        given: What the stage was given in it, by its names.
         setup: The case.
         plan: What the file should be.
     """
-    stage = stage_of(model)
+    stage = stage_of(onnx.load(path, load_external_data=False))
     feeds = {spec.name: torch.from_numpy(given[spec.name]) for spec in stage.graph.input}
     session = open_session(
         probe(stage).SerializeToString(),
         plan.request.provider,
-        weights_folder=plan.target.parent,
+        weights_folder=path.absolute().parent,
     )
     seen = session.run(feeds)
     with drawing(plan.family.scheduler, setup.noise):

@@ -80,8 +80,7 @@ def locate(path: Path, plan: PicturePlan, case: Case) -> Departure:
     if found.part != "sampler":
         return found
     given = {k.removeprefix(_PROBE): v for k, v in seen.items() if k.startswith(_PROBE)}
-    model = onnx.load(path, load_external_data=False)
-    return replace(found, inside=locate_inside(model, given, setup, plan))
+    return replace(found, inside=locate_inside(path, given, setup, plan))
 
 
 def probe(path: Path) -> onnx.ModelProto:

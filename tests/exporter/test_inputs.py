@@ -81,11 +81,7 @@ def test_specs_feed_diffusers(make_unet, preset, changes, names):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"addition_embed_type": "image"}, "addition_embed_type is 'image'"),
-        ({"addition_embed_type": "image_hint"}, "image_hint"),
-        ({"addition_embed_type": "text_image"}, "text_image"),
-        ({"encoder_hid_dim_type": "image_proj"}, "encoder_hid_dim_type is 'image_proj'"),
-        ({"encoder_hid_dim_type": "text_image_proj"}, "text_image_proj"),
+        ({"addition_embed_type": "audio"}, "addition_embed_type is 'audio'"),
         ({"encoder_hid_dim_type": "ip_image_proj"}, "ip_image_proj"),
         ({"attention_type": "gated"}, "attention_type is 'gated'"),
     ],

@@ -32,6 +32,7 @@ READ = {
         "ip_adapter",
     },
     "exporter.parity": {"file", "model", "fuse_lora", "controlnet", "ip_adapter"},
+    "exporter.annotate": {"file"},
     "exporter.profile": {"file"},
     "exporter.lora": {"lora", "unet"},
     "exporter.sample": {
@@ -42,7 +43,7 @@ READ = {
 
 WORDS = {
     "shard", "subfolder", "revision", "variant", "keep_fp32", "sampler", "case",
-    "trajectory_case", "size", "prompt", "negative_prompt", "wishes",
+    "trajectory_case", "size", "input", "prompt", "negative_prompt", "wishes",
 }  # fmt: skip
 """Arguments that take free text which is no path."""
 
@@ -128,6 +129,7 @@ LINES = {
         ["a/lora.safetensors", "a/lora.safetensors=0.5", "a/unet.onnx"],
         {"LoRA": "lora.safetensors", **FILE},
     ),
+    "exporter.annotate": Line("exporter.annotate", ["a/unet.onnx", "{out}"], FILE),
     "exporter.profile": Line("exporter.profile", ["a/unet.onnx"], FILE),
     "exporter.sample": Line(
         "exporter.sample",

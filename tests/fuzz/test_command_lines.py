@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import exporter.annotate.cli
 import exporter.cli
 import exporter.parity.cli
 import exporter.profile.cli
@@ -23,6 +24,7 @@ from tests.fuzz.strategies import words as any_words
 from viewer.terminal import Whole
 
 MODULES = (
+    exporter.annotate.cli,
     exporter.cli,
     exporter.parity.cli,
     exporter.profile.cli,

@@ -253,7 +253,10 @@ def test_the_sampler_is_compared_within_a_round():
         {"cpu": 2.0, "open": 1.2, "memory": 100.0},
         {"cpu": 4.2, "open": 1.2, "memory": 90.0},
     ]
-    lines = sampling.markdown({"loop": loop, "graph": graph}, "here").splitlines()
+    rounds = {"loop": loop, "graph": graph, "unpacked": loop}
+    lines = sampling.markdown(rounds, "here").splitlines()
     assert "×1.02 (1–1.05) | 1.02: missed" in lines[2]  # 1.025 is above the goal
     assert "×1.2 (1.2–1.2) | 1.1: missed" in lines[3]
     assert "×0.95 (0.9–1) | 1.1: met" in lines[4]
+    assert lines[7].startswith("| graph, `session.disable_prepacking` | peak memory |")
+    assert "×1 (1–1) | 1.1: met" in lines[7]

@@ -10,9 +10,9 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from tests.viewer import recorded
+from viewer.model.condense import condense
 from viewer.model.recording import Recording, read_recording
 from viewer.replay.cli import main
-from viewer.replay.condense import condense
 from viewer.replay.looks import Pixel, looks, together
 from viewer.replay.words import enlarged
 

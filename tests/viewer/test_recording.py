@@ -12,10 +12,10 @@ from safetensors.numpy import load, save_file
 
 from tests.viewer import recorded
 from viewer.errors import RecordingError
+from viewer.model.condense import condense, shrink
 from viewer.model.recording import Quantity, Recording, read_recording, short
 from viewer.replay import plots, tensorboard
 from viewer.replay.cli import main
-from viewer.replay.condense import condense, shrink
 from viewer.replay.scales import Scale, fitted, scale_of
 
 

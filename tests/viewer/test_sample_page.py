@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from tests.viewer import recorded
 from tests.viewer.sampling_command import COMMAND
 from viewer.model.recording import read_recording
+from viewer.serve import offline
 from viewer.serve.netron import find
 from viewer.serve.sampling import Sampler
 from viewer.serve.server import Server
@@ -264,6 +265,25 @@ def test_a_recorded_run_is_on_the_page_without_sampling(eyes, atlas, tmp_path):
         expect(page.locator(".sample-time")).to_contain_text("step 2 of 6")
         expect(page.locator(".map .skip.hot")).to_have_count(4)
         server.shutdown()
+
+
+def test_a_page_in_a_file_has_the_recorded_run(eyes, atlas, tmp_path):
+    recording = read_recording(recorded.write(tmp_path / "run.safetensors", heads=2))
+    target = tmp_path / "tiny.html"
+    offline.write(Shown((atlas,), recording=recording), target)
+    page = eyes.open(f"{target.as_uri()}#/?tab=sample", wait="map")
+    expect(page.locator(".how-to")).to_contain_text("python -m viewer tiny.onnx")
+    expect(page.locator(".word-chip")).to_have_text(WORDS)
+    page.get_by_label("Step", exact=True).fill("3")
+    expect(page.locator(".sample-time")).to_contain_text("step 3 of 6")
+    share = recording.quantity("skip.share").values[2, 1, 2]
+    hot = page.locator(".map .skip[data-skip='2']")
+    expect(hot).to_have_class(re.compile("hot"))
+    assert float(hot.get_attribute("data-value")) == pytest.approx(share, abs=5e-4)
+    point(page, 5, 2)
+    found = expected(0, 2, 5, 2)
+    names = sorted(found, key=found.get, reverse=True)
+    expect(page.locator(".pixel-words .word-name")).to_have_text(names)
 
 
 @pytest.mark.parametrize("width", [390, 1024, 1440])

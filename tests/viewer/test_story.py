@@ -364,6 +364,21 @@ def test_what_is_wrong_on_a_phone_is_caught(phone):
     phone.wait_for_selector("html[data-ready]")
 
 
+def test_what_fp16_loses_is_told_by_size_and_by_module(eyes, serve, atlas):
+    case = {
+        "name": "B1H8W8S7T0",
+        "floor": {"ratio": 0.5, "max_abs": 4e-3, "ort_max_abs": 2e-3},
+    }
+    parity = {"dtype": "fp16", "verdict": "passed", "cases": [case]}
+    report = {"parity": parity, "location": {"finding": None, "compared": 76, "keep_fp32": []}}
+    page = eyes.open(serve(atlas, report=report).url + "#/?tab=ask&ask=precision", wait="map")
+    answer = page.locator(".answer")
+    expect(answer).to_contain_text("at most 0.5 times as far from the truth as PyTorch")
+    expect(answer).to_contain_text("Module by module, nothing departs in 76 comparisons.")
+    expect(answer.locator("tbody td")).to_have_text(["B1H8W8S7T0", "2.0e-3", "4.0e-3"])
+    expect(answer.locator(".command")).to_have_count(0)
+
+
 def test_measured_time_tints_the_map(eyes, tiny, atlas):
     profile = {
         "wall": 3000, "total": 2000, "attributed": 1.0, "provider": "cpu", "sizes": {"B": 1},
@@ -433,3 +448,11 @@ def test_the_bundle_tells_stories_too(eyes, atlas, tmp_path):
     page = eyes.open(f"{target.as_uri()}#/?story=text&stop=1&tab=ask", wait="map")
     expect(page.locator(".story-say")).to_contain_text("1 cross-attention")
     assert json.loads(page.locator("#shown").text_content())["profile"] is None
+
+
+def test_a_link_to_a_wide_panel_draws_the_map_for_what_is_left(eyes, serve, atlas):
+    page = eyes.open(serve(atlas).url + "#/?tab=sample", wait="map")
+    page.wait_for_function(
+        "() => { const map = document.querySelector('svg.map'); return Math.abs("
+        "map.getBoundingClientRect().width / map.viewBox.baseVal.width - 1) < 0.02; }"
+    )

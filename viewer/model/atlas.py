@@ -10,6 +10,7 @@ from typing import Any
 
 from viewer.model import file as model_file
 from viewer.model import nets, unet
+from viewer.model.attention import ATTENTION_ROLES, Attention, attentions
 from viewer.model.expand import expand
 from viewer.model.flows import with_costs, with_flows
 from viewer.model.groups import grouped
@@ -18,7 +19,7 @@ from viewer.model.sizes import Nominal
 from viewer.model.stage import Stage, find_stage
 from viewer.model.standing import Standing, standing
 from viewer.model.tree import Node, Tree
-from viewer.model.unet import Attention, Block, Injection, Skip
+from viewer.model.unet import Block, Injection, Skip
 from viewer.numbers import plain_json
 
 
@@ -107,7 +108,7 @@ class Atlas:
         found: dict[str, list[int]] = {}
         for node in self.tree.nodes:
             role = node.role
-            if not role or role in ("shape", "block", *unet.ATTENTION_ROLES):
+            if not role or role in ("shape", "block", *ATTENTION_ROLES):
                 continue
             parent = self.tree.nodes[node.parent] if node.parent is not None else None
             if role != "time_injection" and not (parent and parent.role == role):
@@ -184,12 +185,12 @@ def read(
     tree = grouped(expand(file.model))
     nominal = _fixed(tree, _nominal(_json(metadata.get("atlas.model.config"))))
     on_stage("flows and costs")
-    tree = with_costs(with_flows(_guess_sides(tree)), nominal)
+    tree = with_costs(with_flows(_guess_sides(tree), _conventional(metadata)), nominal)
     on_stage("blocks and skips")
     found = unet.skips(tree)
     tree = _mark_skips(tree, found)
     boxes = (*unet.blocks(tree, found), *nets.zero_convolutions(tree))
-    parts = (boxes, found, unet.injections(tree), unet.attentions(tree))
+    parts = (boxes, found, unet.injections(tree), attentions(tree))
     stage = find_stage(tree, _json(metadata.get("atlas.sampler")))
     atlas = Atlas(file, metadata, nominal, tree, *parts, missing=(), stage=stage)
     return replace(atlas, missing=tuple(_missing(atlas)))
@@ -201,6 +202,12 @@ def _json(text: str | None) -> Mapping[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _conventional(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Conventional names of inputs by the file's own."""
+    told = _json(metadata.get("atlas.inputs"))
+    return {own: name for name, own in told.items() if isinstance(own, str)}
 
 
 def _nominal(config: Mapping[str, Any]) -> Nominal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from viewer.model.sizes import Nominal, flops, size
@@ -17,6 +18,8 @@ _INPUT_FLOWS: dict[str, Flow] = {
     "text_embeds": "time",
     "time_ids": "time",
     "encoder_hidden_states": "text",
+    "image_embeds": "prompt",
+    "hint": "control",
     # of a sampler's file, and of a text-to-image file (docs/FORMAT.md)
     "prompt_embeds": "text",
     "negative_prompt_embeds": "text",
@@ -42,12 +45,17 @@ _NUMBERED: dict[str, Flow] = {
 }
 
 
-def with_flows(tree: Tree) -> Tree:
+def with_flows(tree: Tree, names: Mapping[str, str] | None = None) -> Tree:
     """Follows the graph inputs: what depends on the image is image, the rest time or text.
 
     ``Shape`` reads no data, so nothing flows through it.
+
+    Args:
+        tree: As read.
+        names: Conventional names of inputs by the file's own, where they differ.
     """
-    flow = {value: _flow_of(tree.values[value].name) for value in tree.inputs}
+    own = {value: tree.values[value].name for value in tree.inputs}
+    flow = {value: _flow_of((names or {}).get(name, name)) for value, name in own.items()}
     for node in tree.leaves:
         seen = {flow.get(value, "shape") for value in node.inputs if value >= 0}
         result = _join(seen) if node.op not in ("Shape", "Size") else "shape"

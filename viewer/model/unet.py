@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from viewer.model.attention import ATTENTION_ROLES, attends
 from viewer.model.sizes import Shape
 from viewer.model.tree import Node, Tree
 from viewer.numbers import count
-
-ATTENTION_ROLES = ("cross_attention", "self_attention", "joint_attention", "image_prompt")
 
 
 @dataclass(frozen=True)
@@ -86,31 +85,6 @@ class Injection:
     image: Shape | None
 
 
-@dataclass(frozen=True)
-class Attention:
-    """One attention with where its operands come from.
-
-    Attributes:
-        node: The operator.
-        call: The module around it that holds its projections; the operator if there is none.
-        role: One of ``ATTENTION_ROLES``.
-        heads: Number of heads; None when the file does not say.
-        head_dim: Channels of one head.
-        operands: Shapes of Q, K and V.
-        sources: Graph inputs that Q, K and V depend on.
-        out: Shape of the result.
-    """
-
-    node: int
-    call: int
-    role: str
-    heads: int | None
-    head_dim: int | None
-    operands: tuple[Shape | None, Shape | None, Shape | None]
-    sources: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]
-    out: Shape | None
-
-
 def topmost(tree: Tree, role: str, roots: Iterable[int] | None = None) -> list[Node]:
     """Nodes of a role whose caller does not have it too, in graph order."""
     found: list[Node] = []
@@ -170,49 +144,6 @@ def injections(tree: Tree) -> tuple[Injection, ...]:
     return tuple(found)
 
 
-def attentions(tree: Tree) -> tuple[Attention, ...]:
-    """Every attention: the innermost nodes that carry heads, or the operators themselves."""
-    found = []
-    for node in tree.nodes:
-        if node.children or not ("atlas.heads" in node.metadata or node.op == "Attention"):
-            continue
-        names = (*node.inputs[:3], -1, -1, -1)[:3]
-        values = [tree.values[v] if v >= 0 else None for v in names]
-        shapes = tuple(v.shape if v is not None else None for v in values)
-        sources = tuple(
-            tuple(part for part in node.metadata.get(f"atlas.{key}", "").split(",") if part)
-            for key in "qkv"
-        )
-        flows = [v.flow if v is not None else "" for v in values]
-        if flows[1] == "prompt" and flows[0] != "image":
-            continue  # a reference image on its way to tokens: the image does not ask here
-        guessed = "cross_attention" if flows[1] == "text" else "self_attention"
-        role = node.role if node.role in ATTENTION_ROLES else guessed
-        found.append(
-            Attention(
-                node.id,
-                _module_call(tree, node),
-                role,
-                _number(node, "atlas.heads", "q_num_heads"),
-                _number(node, "atlas.head_dim", ""),
-                shapes,  # type: ignore[arg-type]
-                sources,  # type: ignore[arg-type]
-                tree.values[node.outputs[0]].shape if node.outputs else None,
-            )
-        )
-    return tuple(found)
-
-
-def _module_call(tree: Tree, node: Node) -> int:
-    """The innermost call or group around an operator."""
-    chain = tree.ancestors(node)
-    return chain[-1].id if chain else node.id
-
-
-def _number(node: Node, key: str, attribute: str) -> int | None:
-    return count(str(node.metadata.get(key, node.attributes.get(attribute, ""))))
-
-
 def blocks(tree: Tree, found_skips: Sequence[Skip]) -> tuple[Block, ...]:
     """The boxes of the map in the order in which data passes them."""
     sides = list(_sided(tree, tree.top))
@@ -231,7 +162,7 @@ def blocks(tree: Tree, found_skips: Sequence[Skip]) -> tuple[Block, ...]:
     return (*found, *_free(tree, "conv_out", "conv_out", inside))
 
 
-_BODY = frozenset(("resnet", "time_injection", *ATTENTION_ROLES))
+_BODY = frozenset(("resnet", "time_injection", "downsample", "upsample", *ATTENTION_ROLES))
 
 
 def _sided(tree: Tree, ids: Iterable[int]) -> Iterable[Node]:
@@ -257,7 +188,11 @@ def _free(tree: Tree, kind: str, role: str, inside: set[int]) -> list[Block]:
 
 
 def _pieces(tree: Tree, block: Node) -> list[Node]:
-    return [tree.nodes[child] for child in block.children if tree.nodes[child].children]
+    """Calls inside a block; itself where it is one resnet or attention, no list of them."""
+    children = [tree.nodes[child] for child in block.children]
+    if any(child.role == "time_injection" or attends(child) for child in children):
+        return [block]
+    return [child for child in children if child.children]
 
 
 def _part(tree: Tree, node: Node, found_skips: Sequence[Skip]) -> Part:
@@ -266,8 +201,7 @@ def _part(tree: Tree, node: Node, found_skips: Sequence[Skip]) -> Part:
     kinds = tuple(
         m.role
         for m in members
-        if not m.children and m.role in ATTENTION_ROLES
-        and ("atlas.heads" in m.metadata or m.op == "Attention")
+        if m.role in ATTENTION_ROLES and attends(m)
     )  # fmt: skip
     injects = any(m.role == "time_injection" for m in members)
     role = node.role

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from viewer.model.attention import ATTENTION_ROLES
 from viewer.model.tree import Node, Tree
-from viewer.model.unet import ATTENTION_ROLES
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from viewer.disk import make_folder, write_whole
 from viewer.errors import RecordingError
 from viewer.extras import need
 from viewer.model import atlas
+from viewer.model.condense import condense
 from viewer.model.recording import Recording, read_recording
 from viewer.replay import CONTRAST_PLOTS, LOOK_PLOTS, PLOTS, tensorboard
-from viewer.replay.condense import condense
 from viewer.replay.contrast import contrast
 from viewer.replay.looks import Pixel, layers, looks, together
 from viewer.replay.words import Choice, word_maps, words

@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib import rc_context
 from PIL import Image
 
+from viewer.model.condense import shown_tokens
 from viewer.model.recording import Array, Quantity, Recording, short
-from viewer.replay.condense import shown_tokens
 from viewer.replay.drawing import STYLE, bar, drawn, mosaic, picture, time_axis, titled
 from viewer.replay.scales import Kind, fitted, scale_of
 

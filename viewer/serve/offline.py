@@ -7,6 +7,7 @@ from pathlib import Path
 
 from viewer.disk import write_whole
 from viewer.model.atlas import Atlas
+from viewer.model.condense import condense
 from viewer.serve.pages import self_contained
 from viewer.serve.shown import Shown
 
@@ -15,12 +16,13 @@ def page(shown: Shown) -> str:
     """The whole page as text; every name from the model is data in it, never markup.
 
     Args:
-        shown: One model, or two to compare.
+        shown: One model, or two to compare; its recording goes in too, condensed.
     """
     about = shown.about()
     about["atlases"] = [json.loads(atlas) for atlas in shown.atlases]
     about["comparison"] = shown.comparison
-    return self_contained("page", about).decode()
+    recording = condense(shown.recording) if shown.recording is not None else b""
+    return self_contained("page", about, recording).decode()
 
 
 def replay(recording: bytes, atlas: Atlas | None) -> bytes:

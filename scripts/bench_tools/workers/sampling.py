@@ -1,8 +1,8 @@
-"""``sampling MODE UNET SAMPLER STEPS SIZE``: one image's latents, by one of two ways.
+"""``sampling MODE UNET SAMPLER STEPS SIZE``: one image's latents, in one of three ways.
 
-MODE ``loop`` is diffusers' loop in Python over the UNet's file, ``graph`` one call
-of the sampler's file. Prints seconds of processor time and of the clock, and peak memory; the
-same modules are imported for both.
+MODE ``loop`` is diffusers' loop in Python over the UNet's file, ``graph`` one call of the
+sampler's file, ``unpacked`` likewise in a session that does not prepack. Prints seconds of
+processor time and of the clock, and peak memory; the same modules are imported for all.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def main(mode: str, unet: str, sampler: str, steps: str, size: str) -> None:
     case = Case(int(steps), height=int(size), width=int(size), tokens=77)
     setup = make_setup(plan, case)
     start = time.process_time()
-    session = open_session(Path(unet if mode == "loop" else sampler), "cpu")
+    file = Path(unet if mode == "loop" else sampler)
+    session = open_session(file, "cpu", prepack=mode != "unpacked")
     opened = time.process_time() - start
     figures: dict[str, float] = {"open": opened}
     for name in ("first", "cpu"):  # the first run plans its memory

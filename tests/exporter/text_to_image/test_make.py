@@ -20,6 +20,8 @@ from exporter import metadata as meta
 from exporter.cli import main
 from exporter.errors import AtlasError
 from exporter.runtime.session import open_session
+from exporter.text_to_image.inside import locate_inside
+from exporter.text_to_image.locate import probe
 from exporter.text_to_image.plan import PictureRequest, make_plan
 from exporter.text_to_image.proof import CASES, Case, make_setup, prove
 from exporter.text_to_image.store import attach_as
@@ -50,6 +52,18 @@ def test_half_precision_is_linked_and_paints_as_diffusers_does(picture: Any) -> 
     stored = [a.t for n in inside for a in n.attribute if a.t.external_data]
     assert {tensor.data_type for tensor in stored} == {onnx.TensorProto.FLOAT16}
     assert sum(n.op_type == "Cast" for n in inside) >= len(stored)
+
+
+@pytest.mark.parametrize("kind", ["sd", "xl16"])
+def test_nothing_is_named_in_a_loop_that_is_right(kind: str, picture: Any) -> None:
+    path, plan = picture(kind)
+    setup = make_setup(plan, SMALL)
+    seen = open_session(
+        probe(path).SerializeToString(), "cpu", weights_folder=path.parent
+    ).run(setup.feeds)
+    given = {name.removeprefix("probe."): value for name, value in seen.items()}
+    found = locate_inside(path, given, setup, plan)
+    assert str(found) == "no part departs alone"
 
 
 @pytest.mark.parametrize("sampler", ["euler-a", "ddim"])

@@ -18,15 +18,39 @@ export function precision(app) {
   if (!parity || !HALVES.includes(dtype)) {
     return { ...unmeasured(atlas, dtype), next };
   }
+  const cases = parity.cases ?? [];
   return {
-    say: lost(dtype, location?.keep_fp32 ?? [], parity.cases ?? []),
-    table: errorTable(app),
-    need:
-      app.errors.size > 0
-        ? undefined
-        : located(atlas, "This names the first module that departs:"),
+    say: [...lost(dtype, location?.keep_fp32 ?? [], cases), ...departing(location)],
+    table: errorTable(app) ?? caseTable(cases),
+    need: location ? undefined : located(atlas, "This names the first module that departs:"),
     next,
   };
+}
+
+// What a search through all modules has found.
+function departing(location) {
+  if (!location) {
+    return [];
+  }
+  const { finding, compared } = location;
+  return finding
+    ? [`The first to depart is ${finding.module}, in its ${finding.operator}.`]
+    : [`Module by module, nothing departs in ${plural(compared ?? 0, "comparison")}.`];
+}
+
+function caseTable(cases) {
+  const rows = cases.map(({ name, errors, floor }) => [
+    name,
+    off(floor?.ort_max_abs ?? errors?.max_abs),
+    off(floor?.max_abs),
+  ]);
+  return rows.length > 0
+    ? { head: ["size", "the file is off by", "PyTorch itself by"], rows }
+    : undefined;
+}
+
+function off(value) {
+  return Number.isFinite(value) ? small(value) : "not said";
 }
 
 function unmeasured(atlas, dtype) {
@@ -62,7 +86,7 @@ function located(atlas, say) {
   const stem = atlas.file.replace(/\.onnx$/, "");
   return {
     say,
-    run: `${RUN} exporter.parity ${atlas.file} --locate --report ${stem}.report.json && ${RUN} viewer ${atlas.file}`,
+    run: `${RUN} exporter.parity ${atlas.file} --model ${atlas.name} --locate --report ${stem}.report.json && ${RUN} viewer ${atlas.file}`,
   };
 }
 

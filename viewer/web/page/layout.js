@@ -8,6 +8,7 @@ export const WIDTH = 1000;
 const NARROW = 700;
 const THUMB = 480;
 const FONT = 12;
+const ROW = 257; // pixels of a box in which a resnet and two attentions stand side by side
 const ARCS = 34; // pixels for the arcs of skips on both sides of their labels
 export const LINE = 24;
 
@@ -24,8 +25,9 @@ function measures(width, rows, label) {
     }; // prettier-ignore
   }
   const gutter = width >= 860 ? 68 : 58;
-  const indent = rows > 1 ? Math.min(34, (width >= 960 ? 90 : 20) / (rows - 1)) : 0;
   const lane = Math.max(label + ARCS, 152);
+  const spare = (width - 2 * gutter - lane) / 2 - ROW;
+  const indent = rows > 1 ? Math.min(34, Math.max(4, spare / (rows - 1))) : 0;
   return {
     narrow, alive: true, gutter, lane, indent, text: 18, time: 42, prompt: 6, gap: 30, pill: 24, between: 29, head: 28, foot: 24,
     box: Math.min(308, Math.floor((width - 2 * gutter - 2 * indent * (rows - 1) - lane) / 2)),

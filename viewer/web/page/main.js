@@ -81,9 +81,7 @@ class App {
     if (!this.offline) {
       window.atlasPayloads = asked;
     }
-    if (this.state.current.open || this.state.current.select) {
-      this.graphs.need(first);
-    }
+    this.graphs.need(first); // it loads while the map is made, and is there when it is asked for
     const data = await Promise.all(asked);
     this.atlases = data.map((one) => new Atlas(one));
     fillBar(this);
@@ -96,11 +94,8 @@ class App {
     listenToKeys(this);
     this.watchWidth();
     document.documentElement.dataset.ready ??= "map";
-    // Netron is made ready behind the map, so that it is there when it is asked for.
-    window.setTimeout(() => {
-      this.graphs.need(this.index);
-      this.graphs.sync();
-    }, 0);
+    this.graphs.need(this.index);
+    this.graphs.sync();
     if (this.atlases.length > 1 && !this.comparison) {
       this.comparison = await get("/compare.json");
       this.render();
@@ -109,10 +104,8 @@ class App {
 
   // The map is drawn for the width it has.
   watchWidth() {
-    let width = this.parts.maps.clientWidth;
     new ResizeObserver(() => {
-      if (Math.abs(this.parts.maps.clientWidth - width) > 1) {
-        width = this.parts.maps.clientWidth;
+      if (Math.abs(this.parts.maps.clientWidth - this.mapWidth) > 1) {
         drawMaps(this);
       }
     }).observe(this.parts.maps);

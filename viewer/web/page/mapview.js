@@ -16,6 +16,7 @@ import { heatOf } from "./timing.js";
 export function drawMaps(app) {
   const host = app.parts.maps;
   const kept = document.activeElement?.closest?.(".map .item")?.dataset;
+  app.mapWidth = host.clientWidth;
   const room = (host.clientWidth || 1000) - 8 * (app.atlases.length - 1);
   const width = Math.max(340, Math.min(1080, Math.floor(room / app.atlases.length)));
   swap(

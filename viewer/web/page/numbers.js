@@ -38,9 +38,11 @@ export function percent(value) {
   return Number.isFinite(value) ? `${(100 * value).toPrecision(2)} %` : "an unknown part";
 }
 
+const GROUPS = new Intl.NumberFormat("en-US");
+
 // Every digit, in groups.
 export function whole(value) {
-  return value.toLocaleString("en-US");
+  return GROUPS.format(value);
 }
 
 export function flopsText(value) {

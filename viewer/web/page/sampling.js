@@ -1,5 +1,6 @@
 // Sampling on the page: orders runs, hears how far they are, keeps two of them side by side.
 
+import { inPage } from "../replay/tensors.js";
 import { Experiments } from "./experiments.js";
 import { lightMap, quantitiesOf, SHARES } from "./samplingmap.js";
 import { SamplingPanel } from "./samplingpanel.js";
@@ -14,7 +15,7 @@ export class Sampling {
   constructor(app) {
     this.app = app;
     this.server = app.offline ? null : (app.shown.sampling ?? null);
-    this.recorded = !app.offline && Boolean(app.shown.recording);
+    this.recorded = Boolean(app.shown.recording);
     this.slots = [null, null];
     this.look = { place: 0, word: null, layer: ALL, head: null, quantity: SHARES };
     this.following = true;
@@ -41,7 +42,8 @@ export class Sampling {
 
   async open() {
     if (this.recorded) {
-      const run = new SampledRun(0, null, "/recording/data");
+      const held = document.getElementById("recording");
+      const run = new SampledRun(0, null, held ? inPage(held.textContent) : "/recording/data");
       this.slots[0] = run;
       await run.take({ status: "done", error: "", seconds: 0, done: Infinity, of: 0 });
       this.changed();

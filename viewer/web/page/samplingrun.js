@@ -9,6 +9,7 @@ const NUMBERS = /^(block|residual|injection|skip)\.\w+$|^attention\.entropy$/;
 const RETRIES = 5;
 
 export class SampledRun {
+  // `address` is where its recording is served, or a reader of bytes that are here.
   constructor(number, order, address) {
     Object.assign(this, { number, order, address });
     this.status = "starting";
@@ -77,7 +78,7 @@ export class SampledRun {
 // A recording that is renamed at this moment is there a moment later.
 async function opened(address, tries = RETRIES) {
   try {
-    return await Tensors.open(overHttp(address));
+    return await Tensors.open(typeof address === "string" ? overHttp(address) : address);
   } catch (error) {
     if (tries === 0) {
       throw error;

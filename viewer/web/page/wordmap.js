@@ -48,7 +48,11 @@ export class WordMaps {
     this.recording = recording;
     this.row = recording.rows.length - 1; // the conditional one
     const text = recording.metadata.prompt?.text?.[this.row] ?? "";
-    this.words = wordsOf(recording.tokens(this.row), `${text}`);
+    const held =
+      recording.maps.length > 0 ? recording.tensors.shape(recording.maps[0].name)[2] : 0;
+    this.words = wordsOf(recording.tokens(this.row), `${text}`).filter(({ tokens }) =>
+      tokens.every((token) => token < held),
+    );
     this.layers = recording.maps.map((layer) => {
       const heads = layer.name.replace(".map.", ".heads.");
       const known = recording.tensors.has(heads);
@@ -89,12 +93,13 @@ export class WordMaps {
   async one(step, layer, head) {
     const [height, width] = layer.size;
     const each = height * width;
-    const { tensors, rows } = this.recording;
+    const { tensors, rows, steps } = this.recording;
     const name = head === null || !layer.heads ? layer.name : layer.heads;
     const before = name === layer.heads ? layer.count : 1;
     const tokens = tensors.shape(name).at(-3);
+    const kept = Math.floor((step * tensors.shape(name)[0]) / steps); // all, unless condensed
     const first =
-      ((step * rows.length + this.row) * before + (head ?? 0) * (before > 1)) * tokens;
+      ((kept * rows.length + this.row) * before + (head ?? 0) * (before > 1)) * tokens;
     const last = Math.max(...this.words.flatMap((word) => word.tokens));
     const numbers = await tensors.part(name, first * each, (last + 1) * each);
     const values = this.words.map((word) => {
@@ -137,7 +142,7 @@ export class WordMaps {
     const whole = done === this.recording.steps && tensors.nbytes(names) <= SMALL;
     const held = whole ? await tensors.holding(names) : tensors;
     const reader = Object.assign(Object.create(WordMaps.prototype), this, {
-      recording: { tensors: held, rows: this.recording.rows },
+      recording: { tensors: held, rows: this.recording.rows, steps: this.recording.steps },
     });
     const count = whole ? done : Math.min(done, LOOKED_AT);
     let most = 0;
