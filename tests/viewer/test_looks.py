@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.numpy import save_file
 
 from tests.viewer import recorded
+from viewer import cli as viewer
 from viewer.model.condense import condense
 from viewer.model.recording import Recording, read_recording
 from viewer.replay.cli import main
@@ -94,3 +95,19 @@ def test_a_recording_without_it(tmp_path, capsys):
     assert (
         "no self-attention; expected one of exporter.sample --self" in capsys.readouterr().err
     )
+
+
+def test_a_recording_of_another_model_is_refused(tmp_path, tiny, capsys):
+    told = {**recorded.metadata()["model"], "name": "shapes"}
+    path = recorded.write(tmp_path / "run.safetensors", model=told)
+    page = str(tmp_path / "u.html")
+    for command, line in (
+        (viewer.main, [str(tiny), "--recording", str(path)]),
+        (main, [str(path), "--model", str(tiny)]),
+    ):
+        assert command([*line, "--html", page]) == 2
+        told = capsys.readouterr().err
+        assert "run.safetensors is a recording of shapes; expected one of tiny" in told
+        recorded.write(path)
+        assert command([*line, "--html", page]) == 0
+        recorded.write(path, model={**recorded.metadata()["model"], "name": "shapes"})

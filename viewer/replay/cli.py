@@ -157,7 +157,7 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
     step = _step(options.step, recording)
     path = options.model or _beside(recording)
     guard(parser, options, [("the model", path)])
-    model = atlas.read(path) if path else None
+    model = _model(path, recording)
     guard(parser, options, model.file.parts if model else ())
     if options.html:
         write_whole(options.html, offline.replay(condense(recording), model))
@@ -170,6 +170,14 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
     if not (options.html or options.png or options.tensorboard):
         shown = Shown((model,) if model else (), recording=recording)
         serve(shown, options, recording.title, "recording")
+
+
+def _model(path: Path | None, recording: Recording) -> atlas.Atlas | None:
+    if path is None:
+        return None
+    model = atlas.read(path)
+    recording.require_model(model.name)
+    return model
 
 
 def _beside(recording: Recording) -> Path | None:
