@@ -108,11 +108,15 @@ def _wrong_type(session: Session) -> str:
 def _with_overflows(
     results: list[CaseResult], path: Path, subject: Subject
 ) -> list[CaseResult]:
-    inputs = (subject.inputs(result.case) for result in results)
-    found = overflows(path, subject.provider, inputs)
+    ran = [result for result in results if not result.failure]  # others may not run at all
+    if not ran:
+        return results
+    found = iter(overflows(path, subject.provider, (subject.inputs(one.case) for one in ran)))
     return [
-        replace(result, failure=str(overflow)) if overflow and not result.failure else result
-        for result, overflow in zip(results, found, strict=True)
+        result
+        if result.failure or not (overflow := next(found))
+        else replace(result, failure=str(overflow))
+        for result in results
     ]
 
 

@@ -46,7 +46,8 @@ class Model:
     @property
     def latent_channels(self) -> int:
         """Channels that are denoised; inputs beyond them are conditions."""
-        return int(self.config.get("out_channels") or self.channels)
+        told = self.config.get("out_channels")
+        return told if isinstance(told, int) and told > 0 else self.channels
 
     @property
     def channels(self) -> int:
@@ -54,9 +55,17 @@ class Model:
         return int(self.inputs["sample"][1])
 
     def width(self, name: str) -> int | None:
-        """Channels of an input; None if the model has no such input, or one number a row."""
+        """Channels of an input; None if the model has no such input, or one number a row.
+
+        Raises:
+            UsageError: The file leaves it open.
+        """
         shape = self.inputs.get(name, ())
-        return int(shape[-1]) if len(shape) > 1 else None
+        if len(shape) < 2:
+            return None
+        if not isinstance(shape[-1], int):
+            raise UsageError(f"{self.path.name} does not say how wide {name} is")
+        return shape[-1]
 
     def size(self, asked: tuple[int, int] | None) -> tuple[int, int]:
         """Latent height and width: those asked for, else the config's own.
@@ -106,6 +115,11 @@ def read_model(path: Path) -> Model:
     stage = stage_in(props, path.name)
     graph = unet_of(model, path).graph if stage else model.graph
 
+    inputs = {value.name or "": dims(value) or () for value in graph.inputs}
+    sample = inputs.get("sample", ())
+    if len(sample) != 4 or not isinstance(sample[1], int) or sample[1] < 1:
+        raise UsageError(f"{path.name} takes no sample of known channels", "a UNet's file")
+
     def read(key: str, default: str) -> dict[str, Any]:
         return json_object(props.get(meta.PREFIX + key, default), f"{key} of {path.name}")
 
@@ -115,7 +129,7 @@ def read_model(path: Path) -> Model:
         class_name=props.get(meta.PREFIX + "model.class", ""),
         config=read("model.config", "{}"),
         size_multiple=int(multiple),
-        inputs={value.name or "": dims(value) or () for value in graph.inputs},
+        inputs=inputs,
         weights=read("weights", "{}"),
         prediction=props.get(meta.PREFIX + "prediction"),
         stage=stage,

@@ -78,8 +78,8 @@ def _no_long_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweep, "_run", stop, raising=False)
     monkeypatch.setattr(exporter.parity.check, "check", stop)
     monkeypatch.setattr(exporter.precision.search, "search", stop)
-    monkeypatch.setattr(viewer.cli, "serve", lambda *_: None)
-    monkeypatch.setattr(viewer.replay.cli, "serve", lambda *_: None)
+    monkeypatch.setattr(viewer.cli, "serve", lambda *_, **__: None)
+    monkeypatch.setattr(viewer.replay.cli, "serve", lambda *_, **__: None)
     monkeypatch.setattr(viewer.cli, "_draw", lambda *_: None)
 
 

@@ -6,6 +6,7 @@ import re
 
 import onnx
 import pytest
+from playwright.sync_api import expect
 
 from tests.viewer.tiny import build
 from viewer import cli, load
@@ -108,6 +109,11 @@ def test_every_text_of_flops_says_that_it_is_a_lower_bound(eyes, serve, tmp_path
     for one, least in ((atlas, False), (found, True)):
         page = eyes.open(serve(one, one).url)
         said = flops_said(page, resnet)
+        page.evaluate("location.hash = '#/?tab=shapes'")
+        column = page.locator("th", has_text="FLOPs").last
+        expect(column).to_have_text("counted FLOPs" if least else "FLOPs")
+        page.evaluate("location.hash = '#/?tab=ask&ask=holds'")
+        expect(page.locator("th", has_text="FLOPs")).to_have_count(1)
         whole = [
             text for text in page.locator("td").all_inner_texts() if ALONE.fullmatch(text)
         ]

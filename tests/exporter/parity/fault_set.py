@@ -40,7 +40,7 @@ class Fault:
         edit: Makes it of a right one.
         module: Where the search must look: the module named, or the parent of it.
         model: Which UNet.
-        halves: Whether it can be seen in fp16, too: its error is above that noise.
+        halves: Whether it can be seen in fp16, too: its error is above what that noise hides.
     """
 
     edit: Edit
@@ -311,6 +311,7 @@ FAULTS: dict[str, Fault] = {
     "a weight rounded to int8": Fault(
         on("mid_block.resnets.1.conv2", "Conv", _constant(1, _int8)),
         "mid_block.resnets.1.conv2",
+        halves=False,
     ),
     "linear weight transposed": Fault(
         on(f"{SELF}.to_q", "MatMul", _constant(1, lambda a: a.T.copy())), f"{SELF}.to_q"
@@ -370,7 +371,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "attention causal": Fault(on(SELF, "Attention", set_to("is_causal", 1)), SELF),
     "heads merged in pairs": Fault(on(SELF, "Attention", _heads), SELF),
-    "logits capped": Fault(on(SELF, "Attention", set_to("softcap", 1.0)), SELF),
+    "logits capped": Fault(on(SELF, "Attention", set_to("softcap", 1.0)), SELF, halves=False),
     "Gelu by tanh": Fault(
         on(
             f"{BLOCK}.ff.net.0",

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from exporter.errors import ProviderError, UsageError
+from exporter.parity import judge
 from exporter.parity.cases import ParityCase
 from exporter.parity.check import check
+from exporter.parity.report import CaseResult
 from exporter.parity.subject import Subject
-from exporter.parity.tolerance import resolve
+from exporter.parity.tolerance import DEFAULTS, resolve
 from exporter.pipeline import export
 from exporter.types import ExportRequest, Progress
 from tests.exporter.parity import faults
@@ -104,3 +106,25 @@ def test_an_output_of_another_type_fails(folded: Path, tiny_subject: Subject) ->
     report = check(wrong, tiny_subject, cases=[CASE])
     assert report.failed
     assert "tensor(double)" in report.worst.verdict
+
+
+def test_only_a_case_that_ran_is_asked_for_overflow(
+    tiny_subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A half file that ONNX Runtime cannot run at one size still gets its whole report."""
+    results = [
+        CaseResult(replace(CASE, batch=batch), DEFAULTS["fp16"], None, None, failure)
+        for batch, failure in ((1, ""), (2, "ONNX Runtime cannot run the graph"), (3, ""))
+    ]
+    asked = []
+
+    def overflows(_path: Path, _provider: str, inputs: Any) -> list[str | None]:
+        asked.extend(len(one["sample"]) for one in inputs)
+        return [None, "it leaves the range"]
+
+    monkeypatch.setattr(judge, "overflows", overflows)
+    told = judge._with_overflows(results, Path("x.onnx"), tiny_subject)
+    assert asked == [1, 3]
+    assert [one.failure for one in told] == ["", results[1].failure, "it leaves the range"]
+    assert judge._with_overflows(results[1:2], Path("x.onnx"), tiny_subject) == results[1:2]
+    assert asked == [1, 3]

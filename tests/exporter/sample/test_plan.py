@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import pytest
 import torch
 
 from exporter.denoising.conditions import guidance_embedding
 from exporter.denoising.loop import denoise
 from exporter.denoising.schedulers import load_scheduler
-from exporter.sample.model import Model
+from exporter.errors import UsageError
+from exporter.sample.model import Model, read_model
 from exporter.sample.plan import Plan
 from exporter.sample.prompts import Wanted, seeded
+from tests.viewer.tiny import build
 
 
 def plan(rows: tuple[str, ...] = ("uncond", "cond"), channels: int = 4, **inputs: Any) -> Plan:
@@ -87,3 +92,36 @@ def test_guidance_weighs_the_two_halves() -> None:
     alone = plan(rows=("cond",))
     both = [s.latents for s in denoise(alone.loop, lambda _: torch.full((1, 4, 8, 16), 4.0))]
     torch.testing.assert_close(ours, both)  # 1 + 3 * (2 - 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda graph: graph.ClearField("input"), "takes no sample of known channels"),
+        (
+            lambda graph: graph.input[0].type.tensor_type.shape.dim[1].ClearField("dim_value"),
+            "takes no sample of known channels",
+        ),
+        (
+            lambda graph: graph.input[2].type.tensor_type.shape.dim[2].ClearField("dim_value"),
+            "does not say how wide encoder_hidden_states is",
+        ),
+    ],
+    ids=["no inputs", "no channels", "no width"],
+)
+def test_a_file_of_other_inputs_is_one_line(change: Any, said: str, tmp_path: Path) -> None:
+    path = build(tmp_path / "x.onnx")
+    model = onnx.load(path, load_external_data=False)
+    assert [value.name for value in model.graph.input[::2]] == [
+        "sample",
+        "encoder_hidden_states",
+    ]
+    change(model.graph)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UsageError, match=said):
+        read_model(path).width("encoder_hidden_states")
+
+
+@pytest.mark.parametrize("told", [None, "4", 0, -1, 1.5, []])
+def test_output_channels_that_are_no_number_are_those_of_the_input(told: Any) -> None:
+    assert replace(plan().model, config={"out_channels": told}).latent_channels == 4
