@@ -139,10 +139,13 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
     guard(parser, options, inputs)
     check_outputs(options)
     models = tuple(_read(path, options.max_nodes) for path in paths)
+    recording = read_recording(options.recording) if options.recording else None
+    if recording:
+        recording.require_model(models[0].name)
     shown = Shown(
         models,
         parity_report.read(found) if found else {},
-        read_recording(options.recording) if options.recording else None,
+        recording,
         profile_report.read(timed) if timed else {},
         importance_report.read(options.importance, _modules(models[0]))
         if options.importance

@@ -183,6 +183,8 @@ def cases_of(source: Source, which: CaseSet = "smoke") -> tuple[ParityCase, ...]
         text=text,
         conditions=len(conditions_of(source)),
     )
+    if _takes_logarithm(source):
+        found = tuple(dict.fromkeys(replace(c, timestep=c.timestep or 1.0) for c in found))
     if source.lora:
         found = (*found, fit(replace(_LORA, tokens=9), source.size_multiple, text))
     labels = names.get("class_labels")
@@ -190,6 +192,12 @@ def cases_of(source: Source, which: CaseSet = "smoke") -> tuple[ParityCase, ...]
     if labels is None or labels.dtype != "int64" or not 3 < classes <= MOST_CLASSES:
         return found
     return (*found, fit(ParityCase(classes, 8, 8, 1, 500.0), source.size_multiple, text))
+
+
+def _takes_logarithm(source: Source) -> bool:
+    """Whether the time is embedded by its logarithm: PyTorch itself knows none of 0."""
+    fourier = source.config.get("time_embedding_type") == "fourier"
+    return fourier and source.class_name == "UNet2DModel"
 
 
 def fit(case: ParityCase, size_multiple: int, text: bool = True) -> ParityCase:

@@ -16,7 +16,8 @@ class Origins(ir.passes.InPlacePass):
     """Completes ``atlas.module``, ``atlas.class`` and ``atlas.source``.
 
     - A node that an optimiser made anew takes them from its first user, or its producer.
-    - ``Shape`` belongs to whoever reads it, so that no size crosses a module boundary.
+    - ``Shape`` belongs to whoever reads it, so that no size crosses a module boundary; to the
+      UNet itself where it is one of several readers: it may come before the module.
     - A node whose result several modules share, and which reads nothing computed inside its
       own, moves to their common parent: ``nonlinearity(temb)``, once instead of per resnet.
 
@@ -46,7 +47,8 @@ class Origins(ir.passes.InPlacePass):
     def _settle(self, node: ir.Node) -> bool:
         users = list(dict.fromkeys(u.node for v in node.outputs for u in v.uses()))
         if meta.MODULE not in node.metadata_props or node.op_type == "Shape":
-            return _inherit(node, users)
+            outer = [user for user in users if user.metadata_props.get(meta.MODULE) == ""]
+            return _inherit(node, [*outer, *users])
         own = node.metadata_props[meta.MODULE]
         common = _common([user.metadata_props.get(meta.MODULE, "") for user in users])
         home = parent(own)

@@ -119,6 +119,7 @@ def _request(arguments: argparse.Namespace, target: Path) -> RecordRequest:
         image=arguments.image,
         maps=arguments.maps,
         heads=arguments.heads,
+        self_places=arguments.self_places,
         compare=arguments.compare,
         provider=arguments.provider,
         wishes=tuple(arguments.wishes),

@@ -69,8 +69,9 @@ def _read(nodes: list[ir.Node], flow: Flow) -> Points:
         tuple(_residuals(flow, [block.module for block in blocks])),
         tuple(_injections(flow)),
         tuple(_skips(flow)),
-        tuple(_attentions(flow)),
+        tuple(_attentions(flow, "cross_attention")),
         next(_embeddings(nodes), None),
+        tuple(_attentions(flow, "self_attention")),
     )
 
 
@@ -230,8 +231,8 @@ def _left(node: ir.Node, flow: Flow) -> ir.Node:
     return node
 
 
-def _attentions(flow: Flow) -> Iterator[CrossAttention]:
-    for node in _of_role(flow, "cross_attention"):
+def _attentions(flow: Flow, role: str) -> Iterator[CrossAttention]:
+    for node in _of_role(flow, role):
         props = node.metadata_props
         if node.op_type not in ("Attention", "Softmax") or meta.HEADS not in props:
             continue

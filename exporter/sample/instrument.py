@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -13,7 +13,7 @@ from exporter.runtime.loading import load_graph, understood
 from exporter.sample import measures
 from exporter.sample.experiments.edit import Experiment, no_experiment
 from exporter.sample.find import find_points
-from exporter.sample.points import Points
+from exporter.sample.points import CrossAttention, Points
 from exporter.sample.scope import Scopes
 from exporter.sample.stage import SAMPLER
 from exporter.sampler.extract import give_out, unet_of
@@ -36,6 +36,7 @@ class Instrumented:
             ``points.attentions``) likewise.
         maps: Whether ``map`` outputs are there.
         heads: Whether ``heads`` outputs, the same of each head, are there.
+        selves: Self-attentions that are measured too: ``watch.self.3`` belongs to the fourth.
         experiment: What was changed, and what it is fed.
     """
 
@@ -45,6 +46,7 @@ class Instrumented:
     maps: bool
     heads: bool
     experiment: Experiment
+    selves: tuple[CrossAttention, ...] = ()
 
 
 def instrument(
@@ -52,6 +54,7 @@ def instrument(
     *,
     maps: bool = True,
     heads: bool = False,
+    selves: Callable[[CrossAttention], bool] = lambda _: False,
     measured: Measured = "all",
     planned: Callable[[Points], Experiment] = no_experiment,
 ) -> Instrumented:
@@ -66,6 +69,7 @@ def instrument(
             loop is measured, and the copy gives out every round.
         maps: Also return attention maps.
         heads: Also return those of each head.
+        selves: Which self-attentions to return: where each pixel looks.
         measured: ``maps`` for attention maps alone, ``nothing`` for a copy that is edited and
             not watched.
         planned: Says what to change, given what is there; it is changed before anything is
@@ -85,11 +89,13 @@ def instrument(
         _measure(scopes, points)
     if measured in ("all", "maps"):
         _attentions(scopes, points, maps=maps, heads=heads)
+    looking = tuple(attention for attention in points.selves if selves(attention))
+    _selves(scopes, looking)
     if model is not whole:
         give_out(whole, model, path)
     with understood(path):
         content = bytes(ir.to_proto(whole).SerializeToString())
-    return Instrumented(content, path.parent, points, maps, heads, experiment)
+    return Instrumented(content, path.parent, points, maps, heads, experiment, looking)
 
 
 def _measure(scopes: Scopes, points: Points) -> None:
@@ -141,3 +147,10 @@ def _attentions(scopes: Scopes, points: Points, *, maps: bool, heads: bool) -> N
             scopes.lift(measures.token_maps(scope, p), scope, f"watch.map.{index}")
         if heads:
             scopes.lift(measures.head_maps(scope, p), scope, f"watch.heads.{index}")
+
+
+def _selves(scopes: Scopes, attentions: Sequence[CrossAttention]) -> None:
+    for index, attention in enumerate(attentions):
+        node, scope = scopes.at(attention.node)
+        p = measures.probabilities(scope, node, attention.heads)
+        scopes.lift(measures.places_maps(scope, p), scope, f"watch.self.{index}")

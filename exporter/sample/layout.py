@@ -10,7 +10,7 @@ import torch
 
 from exporter.sample.instrument import Instrumented
 from exporter.sample.plan import Plan
-from exporter.sample.points import Points
+from exporter.sample.points import CrossAttention, Points
 from exporter.sample.recording import FORMAT_VERSION
 
 Tensors = dict[str, tuple[torch.dtype, tuple[int, ...]]]
@@ -72,9 +72,19 @@ def sampling_tensors(
             if watched.heads:
                 each = (steps, rows, attention.heads, tokens, *size)
                 tensors[f"attention.heads.{index}"] = (map_dtype, each)
+    tensors |= _selves(plan, watched, map_dtype)
     if preview is not None:
         tensors["preview"] = (torch.uint8, (steps, *preview, 3))
     return tensors
+
+
+def _selves(plan: Plan, watched: Instrumented, dtype: torch.dtype) -> Tensors:
+    found: Tensors = {}
+    for index, attention in enumerate(watched.selves):
+        size = map_size(plan.height, plan.width, attention.level)
+        shape = (plan.loop.evaluations, len(plan.rows), places(plan, attention), *size)
+        found[f"attention.self.{index}"] = (dtype, shape)
+    return found
 
 
 def _scalars(points: Points) -> dict[str, int]:
@@ -92,6 +102,12 @@ def map_size(height: int, width: int, level: int) -> tuple[int, int]:
     """Height and width after a number of stride-2 convolutions."""
     step = 2**level
     return -(-height // step), -(-width // step)
+
+
+def places(plan: Plan, attention: CrossAttention) -> int:
+    """How many queries an attention has at the size of a run."""
+    height, width = map_size(plan.height, plan.width, attention.level)
+    return height * width
 
 
 def describe_points(points: Points) -> dict[str, Any]:

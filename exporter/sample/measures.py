@@ -127,6 +127,11 @@ def token_maps(scope: Scope, p: ir.Value) -> ir.Value:
     return scope.op("Transpose", [mean], perm=[0, 2, 1])
 
 
+def places_maps(scope: Scope, p: ir.Value) -> ir.Value:
+    """Probabilities averaged over heads, a row a query: (B, N, S)."""
+    return scope.op("ReduceMean", [p, scope.ints(1)], keepdims=0)
+
+
 def head_maps(scope: Scope, p: ir.Value) -> ir.Value:
     """Probabilities of each head, one map of N pixels a token: (B, heads, S, N)."""
     return scope.op("Transpose", [p], perm=[0, 1, 3, 2])

@@ -187,6 +187,15 @@ def _recording_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--heads", action="store_true", help="keep the maps of each head too")
     group.add_argument(
+        "--self",
+        type=int,
+        default=0,
+        dest="self_places",
+        metavar="PLACES",
+        help="keep where every place looks in self-attentions of at most so many places, e.g. "
+        "144 for 12x12 (at most 1024); the file grows with their square",
+    )
+    group.add_argument(
         "--compare",
         action="store_true",
         help="run the file as it is first: states the overhead and compares every bit",

@@ -21,6 +21,9 @@ from exporter.sample.model import Model
 from exporter.sample.prompts import Prompt, Wanted, encoded, seeded, stored
 from exporter.types import Provider
 
+MOST_PLACES = 1024
+"""Places of the largest self-attention kept: 2 MB in float16 for a layer, row and step."""
+
 MapDtype = Literal["none", "float16", "float32"]
 
 
@@ -45,6 +48,7 @@ class RecordRequest:
     image: Path | None = None
     maps: MapDtype = "float16"
     heads: bool = False
+    self_places: int = 0
     compare: bool = False
     provider: Provider = "auto"
     wishes: tuple[Wish, ...] = ()
@@ -164,6 +168,10 @@ def _guard(request: RecordRequest) -> None:
         raise UsageError(f"--seed {request.seed}", "0 or more")
     if request.heads and request.maps == "none":
         raise UsageError("--heads with --maps none", "maps to be kept of each head")
+    if request.self_places and request.maps == "none":
+        raise UsageError("--self with --maps none", "maps to be kept of self-attentions")
+    if request.self_places < 0 or request.self_places > MOST_PLACES:
+        raise UsageError(f"--self {request.self_places}", f"1 to {MOST_PLACES}")
     if request.text_encoder and request.embeddings:
         raise UsageError("--text-encoder and --embeddings together", "one of them")
     if (request.prompt or request.negative) and not request.text_encoder:

@@ -81,7 +81,7 @@ class Skip:
 
 @dataclass(frozen=True)
 class CrossAttention:
-    """An attention from the image to the text.
+    """An attention from the image to the text; a self-attention is told in the same words.
 
     Attributes:
         node: Name of the ``Attention``, or of the Softmax of a decomposed one.
@@ -122,6 +122,7 @@ class Points:
         skips: Where skips arrive.
         attentions: Cross-attentions.
         embedding: The vector that every resnet receives, if there is one.
+        selves: Self-attentions.
     """
 
     blocks: tuple[Block, ...]
@@ -130,3 +131,4 @@ class Points:
     skips: tuple[Skip, ...]
     attentions: tuple[CrossAttention, ...]
     embedding: Embedding | None
+    selves: tuple[CrossAttention, ...] = ()

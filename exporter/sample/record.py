@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from exporter.sample.experiments.plan import Ground, plan_experiment
 from exporter.sample.experiments.wish import Wish
 from exporter.sample.follow import OnGrowth, unfollowed
 from exporter.sample.instrument import Instrumented, instrument
-from exporter.sample.layout import describe_points, describe_run, sampling_tensors
+from exporter.sample.layout import describe_points, describe_run, places, sampling_tensors
 from exporter.sample.model import read_model
 from exporter.sample.pipeline import completed
 from exporter.sample.plan import RecordRequest, make_plan
@@ -107,8 +107,13 @@ def record(
         model.path,
         maps=request.maps != "none",
         heads=request.heads,
+        selves=lambda attention: places(plan, attention) <= request.self_places,
         planned=partial(plan_experiment, request.wishes, ground),
     )
+    if request.self_places and not watched.selves:
+        least = min((places(plan, one) for one in watched.points.selves), default=0)
+        told = f"{least} or more" if least else "a model with self-attentions"
+        raise UsageError(f"--self {request.self_places}", told)
     tensors = sampling_tensors(
         plan,
         watched,
@@ -123,6 +128,8 @@ def record(
         ),
         **describe_points(watched.points),
     }
+    if watched.selves:
+        metadata["selves"] = [asdict(attention) for attention in watched.selves]
     if watched.experiment:
         metadata["experiments"] = watched.experiment.to_json()
     with Recording(request.target, tensors, metadata) as recording:

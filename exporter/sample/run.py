@@ -21,7 +21,6 @@ from exporter.sample.follow import OnGrowth, unfollowed
 from exporter.sample.instrument import EMBEDDING, OUT, Instrumented
 from exporter.sample.layout import PAIRS, map_size
 from exporter.sample.plan import Plan
-from exporter.sample.points import Points
 from exporter.sample.recording import Recording
 from exporter.types import OnProgress, Progress, Provider, StageRecord
 
@@ -127,7 +126,7 @@ class Run:
                 put(OUT, index, outputs[OUT])
                 if step.clean is not None:
                     put("clean", index, step.clean[0].numpy())
-                self._measurements(model.points, outputs, index)
+                self._measurements(model, outputs, index)
                 if decoder is not None:
                     shown = step.latents if step.clean is None else step.clean
                     put("preview", index, decoder(shown))
@@ -139,7 +138,9 @@ class Run:
         self._recording.flush()
         self._on_growth(self._recording.place, done, self._plan.loop.evaluations)
 
-    def _measurements(self, points: Points, outputs: Mapping[str, Array], index: int) -> None:
+    def _measurements(
+        self, model: Instrumented, outputs: Mapping[str, Array], index: int
+    ) -> None:
         put = self._recording.put
         for name, value in block_moments(_stacked(outputs, "block")).items():
             put(f"block.{name}", index, value)
@@ -153,13 +154,19 @@ class Run:
         if EMBEDDING in outputs:
             put("temb", index, outputs[EMBEDDING])
         height, width = self._plan.height, self._plan.width
-        for number, attention in enumerate(points.attentions):
+        for number, attention in enumerate(model.points.attentions):
             for kind in ("map", "heads"):
                 maps = outputs.get(f"watch.{kind}.{number}")
                 if maps is not None:
                     size = map_size(height, width, attention.level)
                     shaped = maps.reshape(*maps.shape[:-1], *size)
                     put(f"attention.{kind}.{number}", index, shaped)
+        for number, attention in enumerate(model.selves):
+            looks = outputs[f"watch.self.{number}"]
+            shaped = looks.reshape(
+                *looks.shape[:-1], *map_size(height, width, attention.level)
+            )
+            put(f"attention.self.{number}", index, shaped)
 
     @contextmanager
     def _evaluator(

@@ -86,7 +86,7 @@ class StagedRun(Run):
             put("seconds", index, each)
             put("latents", index + 1, latents[0])
             put(OUT, index, outputs[OUT])
-            self._measurements(model.points, outputs, index)
+            self._measurements(model, outputs, index)
             if decoder is not None:
                 put("preview", index, decoder(torch.from_numpy(latents)))
         self._grown(len(seen.seconds))

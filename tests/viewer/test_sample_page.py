@@ -165,6 +165,22 @@ def test_two_runs_are_scrubbed_together(sampled):
     expect(sampled.locator(".sampling[data-shown='6']")).to_be_visible()
 
 
+def test_the_second_run_is_of_another_checkpoint(eyes, tiny, atlas):
+    sampler = Sampler([tiny, tiny], "a pipeline", COMMAND)
+    with Server(Shown((atlas, atlas)), find(), sampler=sampler) as server:
+        server.start()
+        page = eyes.open(f"{server.url}#/?tab=sample", wait="")
+        run(page)
+        page.locator(".field", has_text="Model").locator("select").select_option("1")
+        page.get_by_label("Guidance", exact=True).fill("2")
+        page.locator(".field", has_text="Scheduler").locator("select").select_option("euler")
+        page.get_by_role("button", name="Sample beside it").click()
+        page.locator(".sampling[data-run='2'][data-status=done]").wait_for()
+        expect(shots(page).nth(1)).to_contain_text("guidance 2, scheduler euler, model 1")
+        assert sampler.state()["runs"][1]["order"]["model"] == 1
+        server.shutdown()
+
+
 def test_switches_on_the_map_start_the_second_run(sampled, sampler):
     run(sampled)
     sampled.get_by_role("button", name="Switches on the map").click()

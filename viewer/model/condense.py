@@ -15,7 +15,7 @@ BUDGET = 12_000_000
 
 MOST_TOKENS = 12
 MAP_PIXELS, PREVIEW_PIXELS = 32, 128
-_HEADS = "attention.heads."
+_HEADS = ("attention.heads.", "attention.self.")
 _LEFT_OUT = ("out_sample", "plain.seconds", "plain.max_abs")
 
 

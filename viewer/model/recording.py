@@ -141,6 +141,17 @@ class Recording:
         found = self.metadata.get(key, [])
         return [item for item in found if isinstance(item, dict)] if found else []
 
+    def require_model(self, name: str) -> None:
+        """Refuses a model of another name than the one recorded; one that is not told fits.
+
+        Raises:
+            RecordingError: It is another one.
+        """
+        told = self.metadata.get("model")
+        own = told.get("name") if isinstance(told, dict) else None
+        if isinstance(own, str) and own != name:
+            raise RecordingError(f"{self.path.name} is a recording of {own}", f"one of {name}")
+
     def read(self, name: str) -> Array:
         """A whole tensor."""
         with safe_open(self.path, "np") as file:

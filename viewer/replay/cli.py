@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from viewer.extras import need
 from viewer.model import atlas
 from viewer.model.condense import condense
 from viewer.model.recording import Recording, read_recording
-from viewer.replay import CONTRAST_PLOTS, PLOTS, tensorboard
+from viewer.replay import CONTRAST_PLOTS, LOOK_PLOTS, PLOTS, tensorboard
 from viewer.replay.contrast import contrast
+from viewer.replay.looks import Pixel, layers, looks, together
 from viewer.replay.words import Choice, word_maps, words
 from viewer.serve import offline
 from viewer.serve.command import add_page_options, serve
@@ -110,6 +112,19 @@ def command_line() -> Parser:
         help="with --words: without start and end tokens, the rest sums to 1",
     )
     files.add_argument(
+        "--pixel",
+        type=_pixel,
+        metavar="Y,X",
+        help="where this place of the latents looks, from 0,0: --png draws it alone, --looks "
+        "has the numbers; needs a recording with --self",
+    )
+    files.add_argument(
+        "--looks",
+        type=Target((ARRAYS,)),
+        metavar="FILE.npz",
+        help="with --pixel: its self-attention at every step, each layer and all together",
+    )
+    files.add_argument(
         "--json",
         type=Target((CONTRAST,)),
         metavar="FILE",
@@ -134,10 +149,15 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
     if options.words:
         _write_words(recording, options)
         return
+    if options.looks and not options.pixel:
+        raise RecordingError("--looks without --pixel", "the place that looks, e.g. 3,8")
+    if options.pixel:
+        _write_looks(recording, options)
+        return
     step = _step(options.step, recording)
     path = options.model or _beside(recording)
     guard(parser, options, [("the model", path)])
-    model = atlas.read(path) if path else None
+    model = _model(path, recording)
     guard(parser, options, model.file.parts if model else ())
     if options.html:
         write_whole(options.html, offline.replay(condense(recording), model))
@@ -150,6 +170,14 @@ def _run(parser: Parser, options: argparse.Namespace) -> None:
     if not (options.html or options.png or options.tensorboard):
         shown = Shown((model,) if model else (), recording=recording)
         serve(shown, options, recording.title, "recording")
+
+
+def _model(path: Path | None, recording: Recording) -> atlas.Atlas | None:
+    if path is None:
+        return None
+    model = atlas.read(path)
+    recording.require_model(model.name)
+    return model
 
 
 def _beside(recording: Recording) -> Path | None:
@@ -200,6 +228,34 @@ def _write_words(recording: Recording, options: argparse.Namespace) -> None:
     )
     write_whole(options.words, content.getvalue())
     say(f"wrote {options.words}: {recording.steps} steps, {len(said)} words")
+
+
+def _pixel(text: str) -> Pixel:
+    match = re.fullmatch(r"([0-9]{1,5}),([0-9]{1,5})", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected Y,X, e.g. 3,8")
+    return Pixel(int(match[1]), int(match[2]))
+
+
+def _write_looks(recording: Recording, options: argparse.Namespace) -> None:
+    if not (options.looks or options.png):
+        raise RecordingError("--pixel alone", "--png or --looks")
+    if options.looks:
+        found = [*looks(recording, options.pixel, len(recording.rows) - 1)]
+        each: dict[str, Any] = {
+            f"layer.{index + 1}": np.stack([maps[at] for maps in found])
+            for at, index in enumerate(layers(recording))
+        }
+        content = io.BytesIO()
+        whole = np.stack([together(maps) for maps in found])
+        time = recording.read("timestep")
+        np.savez_compressed(content, maps=whole, timestep=time, **each)
+        write_whole(options.looks, content.getvalue())
+        say(f"wrote {options.looks}: {len(found)} steps, {len(each)} layers")
+    if options.png:
+        image = need(*LOOK_PLOTS).look_figure(recording, options.pixel)
+        _write_figures([("pixel", image)], options.png)
+        say(f"wrote {options.png / 'pixel.png'}")
 
 
 def _write_figures(figures: Iterable[tuple[str, Any]], folder: Path) -> int:

@@ -4,7 +4,7 @@ import pytest
 
 from exporter.errors import UsageError
 from exporter.inputs import HINTS
-from exporter.parity.cases import ParityCase, fit, matrix
+from exporter.parity.cases import ParityCase, cases_of, fit, matrix
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,9 @@ def test_cases_are_fitted_to_the_model():
     assert all(case.height % 32 == case.width % 32 == 0 for case in cases)
     assert {case.tokens for case in cases} == {77}
     assert len(set(cases)) == len(cases)
+
+
+def test_a_time_of_which_the_logarithm_is_taken_is_not_0(workshop) -> None:
+    source = workshop.source("skip-images")
+    assert {case.timestep for case in cases_of(source)} >= {1.0, 740.5}
+    assert all(case.timestep for case in cases_of(source, "standard"))

@@ -55,6 +55,12 @@ def test_a_shape_belongs_to_its_reader(settle):
     assert settle(body, "down.a", "down.a", "down.b") == ["down.a", "down.b", "down.b"]
 
 
+def test_a_shape_that_the_unet_itself_reads_too_is_its_own(settle):
+    body = "s = Shape(x)\n a = Expand(z, s)\n b = Expand(a, s)\n y = Neg(b)"
+    assert settle(body, "down.a", "down.a", "", "")[0] == ""
+    assert settle(body, "down.a", "", "down.a", "")[0] == ""
+
+
 def test_what_siblings_share_moves_to_their_parent(settle):
     body = "t = Abs(x)\n act = Neg(t)\n a = Add(z, act)\n y = Add(a, act)"
     modules = settle(body, "", "down.a.act", "down.a", "down.b")

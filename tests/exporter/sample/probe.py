@@ -19,7 +19,8 @@ def listening(unet: torch.nn.Module, points: Points) -> Iterator[Found]:
 
     Kinds: ``out`` (a module's result), ``branch`` and ``trunk`` (of a residual), ``vector``
     and ``image`` (of an injection), ``joined`` (what a resnet of the up path takes), and
-    ``map`` (attention probabilities averaged over heads: B, S, N).
+    ``map`` (attention probabilities averaged over heads: B, S, N); ``to_q`` and ``to_k`` of
+    self-attentions.
     """
     found: Found = {}
     modules = dict(unet.named_modules())
@@ -46,10 +47,17 @@ def listening(unet: torch.nn.Module, points: Points) -> Iterator[Found]:
         keep_input("joined", injection.module, resnet)
     for residual in points.residuals:
         _keep_residual(residual.module, residual.role, modules, keep, keep_input)
+    _keep_selves(points, modules, keep)
     with _probabilities(modules, points, found):
         yield found
     for hook in hooks:
         hook.remove()
+
+
+def _keep_selves(points: Points, modules: Any, keep: Any) -> None:
+    for attention in points.selves:
+        for kind in ("to_q", "to_k"):
+            keep(kind, attention.module, getattr(modules[attention.module], kind))
 
 
 def _keep_residual(path: str, role: str, modules: Any, keep: Any, keep_input: Any) -> None:

@@ -26,7 +26,7 @@ from tests.exporter.sample.probe import Found, listening
 from tests.floors import Floors
 
 CASE = ParityCase(2, 19, 14, 9, 321.0)
-KINDS = {"block", "residual", "injection", "skip", "map", "entropy"}
+KINDS = {"block", "residual", "injection", "skip", "map", "entropy", "self"}
 
 
 def run(path: Path, content: bytes | None = None) -> dict[str, Any]:
@@ -55,14 +55,14 @@ def rms(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def test_watching_changes_no_bit_of_the_prediction(path: Path) -> None:
-    watched = instrument(path)
+    watched = instrument(path, selves=lambda _: True)
     plain, seen = run(path), run(path, watched.content)
     assert plain["out_sample"].tobytes() == seen["out_sample"].tobytes()
     assert len(seen) > 100
 
 
 def test_every_measurement_equals_pytorch(path: Path, floors: Floors) -> None:
-    watched = instrument(path)
+    watched = instrument(path, selves=lambda _: True)
     seen = run(path, watched.content)
     source = load_source(MODELS[path])
     runs = []
@@ -77,6 +77,10 @@ def test_every_measurement_equals_pytorch(path: Path, floors: Floors) -> None:
         names = [name for name in truth if name.split(".")[1] == kind]
         ours = [seen[name] for name in names]
         floors.check_each(ours, [theirs[n] for n in names], [truth[n] for n in names], 10)
+    for name in (f"watch.self.{index}" for index in range(len(watched.selves))):
+        looks = theirs[name].numpy()
+        assert abs(seen[name] - looks).max() < 1e-5
+        assert abs(seen[name].swapaxes(1, 2) - looks).max() > 1e-3  # who looks, and at whom
 
 
 def _expected(points: Points, found: Found) -> dict[str, torch.Tensor]:
@@ -104,6 +108,13 @@ def _expected(points: Points, found: Found) -> dict[str, torch.Tensor]:
         expected[f"watch.map.{index}"] = found["map", attention.module]
         entropy = -(heads * heads.log()).sum(-1).mean((1, 2))
         expected[f"watch.entropy.{index}"] = entropy
+    for index, attention in enumerate(points.selves):
+        q, k = (
+            found[kind, attention.module].unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+            for kind in ("to_q", "to_k")
+        )
+        scores = q @ k.mT / q.shape[-1] ** 0.5
+        expected[f"watch.self.{index}"] = scores.softmax(-1).mean(1)
     return expected
 
 

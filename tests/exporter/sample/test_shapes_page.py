@@ -193,6 +193,18 @@ def test_what_breaks_without_a_skip_is_sampled_at_one_click(page: Page) -> None:
     expect(page.locator(".shot").nth(1)).to_contain_text("skip 0 off")
 
 
+OVERLAPS = """() => {
+  const boxes = [...document.querySelectorAll('.map .block > .card')];
+  const labels = [...document.querySelectorAll('.map .skip > .tab, .map .level > .tab')];
+  const hit = (one, other) => {
+    const [a, b] = [one, other].map((rect) => rect.getBoundingClientRect());
+    return a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom;
+  };
+  return labels.filter((one, at) =>
+    [...boxes, ...labels.slice(at + 1)].some((other) => hit(one, other))).length;
+}"""
+
+
 @pytest.mark.parametrize("width", [1440, 1024, 390])
 def test_every_width(page: Page, width: int, tmp_path: Path) -> None:
     page.set_viewport_size({"width": width, "height": 900})
@@ -201,11 +213,14 @@ def test_every_width(page: Page, width: int, tmp_path: Path) -> None:
         "map.getBoundingClientRect().width / map.viewBox.baseVal.width - 1) < 0.05; }"
     )
     assert page.evaluate("document.scrollingElement.scrollWidth - window.innerWidth") <= 0
+    assert page.evaluate(OVERLAPS) == 0
     taken = set()
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
         taken.add(page.screenshot(path=tmp_path / f"shapes-{width}-{theme}.png"))
     assert len(taken) == 2
+    wide = "document.querySelector('.map .skip > .tab').setAttribute('width', 400)"
+    assert page.evaluate(f"() => {{ {wide}; return ({OVERLAPS})(); }}") > 0  # it can fail
 
 
 def test_two_checkpoints_are_compared(

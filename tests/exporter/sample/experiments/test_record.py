@@ -66,12 +66,16 @@ def test_the_command_line(folded: Path, tmp_path: Path, capsys: Any):
         == 0
     )
     assert "experiment: skip:0=0, time:all=0.5@1, freeu=1,1,2,2" in capsys.readouterr().out
-    for bad in (
-        ["--without", "skip:99"],
-        ["--mask-token", "cat"],
-        ["--sweep", "3", "--without", "skip:0"],
+    for bad, said in (
+        (["--without", "skip:99"], "no such skip; expected 0 to"),
+        (["--without", "cross:up_blocks.9.attn2"], "no such module; nearest: up_blocks."),
+        (["--without", "attn:down_blocks.0.resnets.0"], "a resnet; expected what attentions"),
+        (["--mask-token", "cat"], "no word 'cat' in the prompt"),
+        (["--mask-token", "#1/down_blocks.0.resnets.0"], "a resnet; expected what cross-"),
+        (["--sweep", "3", "--without", "skip:0"], "--sweep"),
     ):
         assert main([*run, *bad]) == 2
         told = capsys.readouterr().err
         assert told.count("\n") == 1, told
         assert told.startswith("error: ")
+        assert said in told
