@@ -86,9 +86,9 @@ def test_pipeline_tells_the_width_of_pooled_text(tmp_path, save_unet):
         ([], ConfigError, "holds a list"),
         (None, ConfigError, "is not JSON"),
         (
-            {"_class_name": "UNet2DConditionModel", "addition_embed_type": "image"},
+            {"_class_name": "UNet2DConditionModel", "attention_type": "gated"},
             ConfigError,
-            "addition_embed_type is 'image'",
+            "attention_type is 'gated'",
         ),
         (
             {"_class_name": "UNet2DConditionModel", "down_block_types": ["Round"] * 4},
