@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ from playwright.sync_api import expect
 
 from tests.viewer.looped import CONFIG, FORMULA, build_looped
 from viewer.model.atlas import Atlas, read
+from viewer.model.attention import attends
 from viewer.model.stage import signal_shares
+from viewer.model.tree import Node
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +45,17 @@ def test_what_lies_around_it_is_named(looped: Atlas, atlas: Atlas) -> None:
     assert stage.guidance is None
     assert stage.state == ("latents_in",)
     assert stage.formula == FORMULA
+
+
+def _as(node: Node, role: str) -> Node:
+    return replace(node, metadata={**node.metadata, "atlas.role": role})
+
+
+def test_attentions_of_a_text_encoder_are_not_the_us(atlas: Atlas) -> None:
+    node = atlas.tree.nodes[atlas.attentions[0].node]
+    assert attends(node)
+    assert not attends(_as(node, "text_encoder"))
+    assert not attends(_as(node, "image_decoder"))
 
 
 @pytest.mark.parametrize(

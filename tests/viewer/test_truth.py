@@ -157,3 +157,23 @@ def drop(model, key):
     kept = [entry for entry in model.metadata_props if entry.key != key]
     del model.metadata_props[:]
     model.metadata_props.extend(kept)
+
+
+UNDER = """() => [...document.querySelectorAll('.map g:has(> .track)')].filter((foot) => {
+  const [bar, text] = ['.track', '.cost'].map((it) => foot.querySelector(it).getBBox());
+  return bar.x + bar.width > text.x;
+}).length"""
+
+
+def test_no_bar_lies_under_its_text(eyes, serve, tmp_path):
+    page = eyes.open(serve(uncounted(tmp_path)).url, wait="map")
+    expect(page.locator(".map .cost", has_text="counted FLOPs")).not_to_have_count(0)
+    for width in (1280, 1440, 1560, 1640, 1760, 1920):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_function(
+            "() => { const map = document.querySelector('svg.map'); return Math.abs("
+            "map.getBoundingClientRect().width / map.viewBox.baseVal.width - 1) < 0.05; }"
+        )
+        assert page.evaluate(UNDER) == 0, width
+    wide = "document.querySelector('.map .track').setAttribute('width', 200)"
+    assert page.evaluate(f"() => {{ {wide}; return ({UNDER})(); }}") == 1

@@ -8,6 +8,7 @@ from viewer.model.sizes import Shape
 from viewer.model.tree import Node, Tree
 from viewer.numbers import count
 
+_OTHERS = ("text_encoder", "image_decoder")
 ATTENTION_ROLES = ("cross_attention", "self_attention", "joint_attention", "image_prompt")
 
 
@@ -70,7 +71,12 @@ def attentions(tree: Tree) -> tuple[Attention, ...]:
 
 
 def attends(node: Node) -> bool:
-    """Whether a node is the operator of an attention; a Softmax where it is spelled out."""
+    """Whether a node is the operator of an attention; a Softmax where it is spelled out.
+
+    Those of a text encoder or a decoder, in the file of a whole pipeline, are not the U's.
+    """
+    if node.role in _OTHERS:
+        return False
     told = "atlas.q" in node.metadata or "atlas.heads" in node.metadata
     return not node.children and (told or node.op == "Attention")
 

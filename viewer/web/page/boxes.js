@@ -6,6 +6,9 @@ import { compact, flopsShare, flopsWord, known, shapeText, share } from "./numbe
 import { roleClass, roleLabel } from "./roles.js";
 import { LINE } from "./layout.js";
 
+// The shortest bar beside the text of what a block costs.
+const BAR = 20;
+
 // Makes something of the map answer to mouse, touch and keyboard. `place` is a node's number, or
 // the name of a story.
 export function interactive(group, place, label, options) {
@@ -101,11 +104,10 @@ function footer(atlas, block, box, narrow) {
       svg("text", { class: "cost", x: 10, y }, flops),
     );
   }
-  const text =
-    box.width < 260
-      ? `${params.replace(" parameters", "")} · ${flops}`
-      : `${params} · ${flops}`;
-  const room = Math.max(20, Math.min(80, box.width - 34 - textWidth(text, 12)));
+  const long = `${params} · ${flops}`;
+  const fits = textWidth(long, 12) + 34 + BAR <= box.width;
+  const text = fits ? long : `${params.replace(" parameters", "")} · ${flops}`;
+  const room = Math.max(BAR, Math.min(80, box.width - 34 - textWidth(text, 12)));
   return svg(
     "g",
     {},
