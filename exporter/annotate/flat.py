@@ -98,10 +98,8 @@ def _symbolic(proto: onnx.ModelProto) -> dict[str, onnx.TypeProto.Tensor]:
 
 def _numeric(proto: onnx.ModelProto) -> dict[str, onnx.TypeProto.Tensor]:
     """By ONNX itself; what the file says where it contradicts itself."""
-    try:
+    with contextlib.suppress(onnx.shape_inference.InferenceError):
         proto = onnx.shape_inference.infer_shapes(proto, data_prop=True)
-    except onnx.shape_inference.InferenceError:
-        return _told(proto)
     return _told(proto)
 
 
@@ -129,15 +127,15 @@ def _without_weights(model: ir.Model) -> onnx.ModelProto:
     """The graph as a message in which large initializers are inputs of their shape."""
     proto = ir.to_proto(model)
     small = []
+    inputs = {value.name for value in proto.graph.input}
     for tensor in proto.graph.initializer:
         if tensor.data_location != onnx.TensorProto.EXTERNAL and _bytes(tensor) < _LARGE:
             small.append(tensor)
-        else:
+        elif tensor.name not in inputs:
             value = onnx.helper.make_tensor_value_info(
                 tensor.name, tensor.data_type, tensor.dims
             )
-            if all(one.name != tensor.name for one in proto.graph.input):
-                proto.graph.input.append(value)
+            proto.graph.input.append(value)
     del proto.graph.initializer[:]
     proto.graph.initializer.extend(small)
     return proto

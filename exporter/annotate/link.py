@@ -8,6 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from exporter.errors import TargetError
+from exporter.weights.attach import moved
 
 
 def link(model: ir.Model, source: Path, folder: Path) -> None:
@@ -39,12 +40,4 @@ def _moved(tensor: ir.ExternalTensor, source: Path, folder: Path) -> ir.External
         raise TargetError(
             f"the weights lie in {Path(place).parent}", "the target beside or above them"
         )
-    return ir.ExternalTensor(
-        location=Path(os.path.relpath(place, home)).as_posix(),
-        offset=tensor.offset,
-        length=tensor.length,
-        dtype=tensor.dtype,
-        shape=tensor.shape,
-        name=tensor.name or "",
-        base_dir=folder,
-    )
+    return moved(tensor, Path(os.path.relpath(place, home)), folder)

@@ -128,12 +128,13 @@ def annotate_file(request: AnnotateRequest, on_progress: OnProgress = quiet) -> 
     same = ""
     with drafted(request.target, copy=False) as draft:
         with run.stage("write"):
-            write(model, draft.onnx, _facts(request, inputs, remarks))
+            facts = _facts(request, inputs, remarks)
+            write(model, draft.onnx, facts)
             validate(draft.onnx)
         if request.check:
             with run.stage("check"):
                 same = require_same(request.source, draft.onnx, request.provider)
-            write(model, draft.onnx, _facts(request, inputs, remarks, same))
+            write(model, draft.onnx, {"annotated": {**facts["annotated"], "same": same}})
         draft.publish()
     nodes = (flat_nodes, model.graph.num_nodes())
     return AnnotateReport(
@@ -195,7 +196,7 @@ def _remarks(inputs: Named, scopes: Scopes, unshaped: int, nodes: int) -> list[s
 
 
 def _facts(
-    request: AnnotateRequest, inputs: Named, remarks: tuple[str, ...], same: str = ""
+    request: AnnotateRequest, inputs: Named, remarks: tuple[str, ...]
 ) -> dict[str, Any]:
     """What the file says about itself; docs/FORMAT.md."""
     with request.source.open("rb") as file:
@@ -207,7 +208,7 @@ def _facts(
         "annotated": {
             "file": request.source.name,
             "sha256": digest,
-            "same": same,
+            "same": "",
             "remarks": list(remarks),
         },
         "legend": meta.legend(meta.ROLES),

@@ -11,6 +11,7 @@ import onnx_ir as ir
 from exporter import metadata as meta
 from exporter.errors import TargetError
 from exporter.runtime.loading import load_graph
+from exporter.weights.attach import moved
 
 DOMAIN = "unet"
 NAME = "UNet"
@@ -94,16 +95,7 @@ def relink(model: ir.Model, folder: Path) -> None:
                 f"a folder at or below {folder}",
                 "write the sampler beside the UNet's file",
             )
-        moved = ir.ExternalTensor(
-            location=relative.as_posix(),
-            offset=tensor.offset,
-            length=tensor.length,
-            dtype=tensor.dtype,
-            shape=tensor.shape,
-            name=tensor.name or "",
-            base_dir=folder,
-        )
-        node.attributes[name] = ir.AttrTensor(name, moved)
+        node.attributes[name] = ir.AttrTensor(name, moved(tensor, relative, folder))
 
 
 def _linked(model: ir.Model) -> Iterator[tuple[ir.Node, str, ir.ExternalTensor]]:

@@ -44,6 +44,25 @@ def attach(
         graph.register_initializer(value)
 
 
+def moved(tensor: ir.ExternalTensor, location: Path, folder: Path) -> ir.ExternalTensor:
+    """The same bytes, as a file in another folder refers to them.
+
+    Args:
+        tensor: External data of some file.
+        location: Where its bytes lie, from ``folder``.
+        folder: Folder of the .onnx that will refer to them.
+    """
+    return ir.ExternalTensor(
+        location=location.as_posix(),
+        offset=tensor.offset,
+        length=tensor.length,
+        dtype=tensor.dtype,
+        shape=tensor.shape,
+        name=tensor.name or "",
+        base_dir=folder,
+    )
+
+
 def drop_transposes(model: ir.Model, transposed: Collection[str]) -> None:
     """Removes the Transposes of parameters that the file stores transposed already."""
     for name in transposed:
